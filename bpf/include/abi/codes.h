@@ -19,6 +19,7 @@ enum drop_reason {
 	DROP_UNKNOWN_L4 = 142,             /* a protocol that we can't track */
 	DROP_WRITE_ERROR = 141,            /* the kernel refused a packet rewrite */
 	DROP_UNSUPPORTED_L3 = 139,         /* neither IPv4, IPv6 nor ARP */
+	DROP_STALE_OR_UNROUTABLE = 151,    /* a pod address that no endpoint of this node has */
 	DROP_CT_MAP_INSERTION_FAILED = 155,
 	DROP_IPV6_EXTENSION_HEADER = 156,
 	DROP_FRAGMENT = 157,               /* fragments other than of tracked datagrams */
