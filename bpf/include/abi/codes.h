@@ -26,6 +26,7 @@ enum drop_reason {
 	DROP_NAT_NO_MAPPING = 167,         /* no free masquerade port */
 	DROP_NAT_UNSUPPORTED = 168,
 	DROP_UNSUPPORTED_L2 = 166,         /* VLAN tags and other link-layer surprises */
+	DROP_FORBIDDEN_ICMP6 = 176,        /* neighbour discovery and multicast chatter of workloads: counted, never reported */
 	DROP_PROXY_LOOKUP_FAILED = 178,    /* no proxy socket is listening: fail closed */
 	DROP_PROXY_ASSIGN_FAILED = 179,
 	DROP_PROXY_NOT_SUPPORTED = 180,    /* an entry redirects a protocol that no listener speaks */
@@ -56,4 +57,20 @@ enum observation_point {
 	POINT_TO_ENDPOINT = 2,   /* packet enters the workload */
 	POINT_FROM_NETWORK = 3,  /* node's device, ingress */
 	POINT_TO_NETWORK = 4,    /* node's device, egress */
+};
+
+/* Places where a kernel helper can fail: helper_errors[site] counts how often it did. */
+enum helper_site {
+	SITE_CT_UPDATE = 0,       /* conntrack entry not stored */
+	SITE_NAT_UPDATE = 1,      /* masquerade mapping not stored */
+	SITE_FRAGMENT_UPDATE = 2, /* ports of a first fragment not stored: its other fragments will be dropped */
+	SITE_PULL_DATA = 3,       /* headers not made linear */
+	SITE_LOAD_BYTES = 4,      /* shorter than its own lengths say */
+	SITE_STORE_BYTES = 5,
+	SITE_L3_CSUM = 6,
+	SITE_L4_CSUM = 7,
+	SITE_CHANGE_TAIL = 8,     /* no room for a neighbour advertisement */
+	SITE_CHANGE_TYPE = 9,
+	SITE_SK_ASSIGN = 10,      /* the listener's socket was refused */
+	SITE_COUNT = 11,
 };

@@ -92,14 +92,16 @@ enum policy_flags {
 };
 
 /* Connection tracking: one entry serves both directions. "lo" is the numerically smaller (address, port) pair in
- * network byte order; CT_F_INITIATOR_LO says that it opened the connection. ICMP echo: both ports are the id. */
+ * network byte order; CT_F_INITIATOR_LO says that it opened the connection. ICMP echo: the initiator's port is the id,
+ * the other one 0, so that two hosts pinging each other with one id stay two connections. */
 struct ct4_key {
 	__be32 addr_lo;
 	__be32 addr_hi;
 	__be16 port_lo;
 	__be16 port_hi;
 	__u8 protocol;
-	__u8 pad[3];
+	__u8 leg;    /* enum ct_leg */
+	__u8 pad[2];
 };
 
 struct ct6_key {
@@ -108,7 +110,14 @@ struct ct6_key {
 	__be16 port_lo;
 	__be16 port_hi;
 	__u8 protocol;
-	__u8 pad[3];
+	__u8 leg;    /* enum ct_leg */
+	__u8 pad[2];
+};
+
+/* The proxy opens its leg with the client's address and a port of its own, which the client may be using too. */
+enum ct_leg {
+	CT_LEG_CLIENT = 0, /* the workload's own connection, proxied or not */
+	CT_LEG_PROXY = 1,  /* the proxy's connection to the server */
 };
 
 struct ct_entry {
@@ -131,9 +140,12 @@ enum ct_flags {
 	CT_F_PROXIED = 32,     /* client's leg: terminated by the L7 proxy */
 	CT_F_PROXY_LEG = 64,   /* proxy's leg to the server, carrying the client's address */
 	CT_F_SEEN_SYN = 128,
+	CT_F_ESTABLISHED = 256, /* both sides have spoken; TCP: the initiator has answered the SYN-ACK */
+	CT_F_DENIED = 512,      /* cut by a policy change; kept so that neither side can revive it without a new SYN */
 };
 
-/* Masquerading: both maps hold the same pair, keyed by either side. Ports: ICMP echo: id. */
+/* Masquerading: one map holds each mapping twice, keyed by either side. ICMP echo: local port = id, remote port = 0.
+ * A mapping is in use as long as conntrack knows its connection. */
 struct nat_key {
 	__u8 family;
 	__u8 protocol;
