@@ -1,0 +1,135 @@
+/** Policy sets in the kernel's one trie: written whole under a fresh number, shared by content, deleted when nothing names them. */
+import { createHash } from "node:crypto";
+import { type PolicyEntry, type PolicyKey, policyEntryCodec, policyKeyCodec } from "#contracts/bpf";
+import type { PolicySetId } from "#core/model";
+import { TsiliumError } from "#core/runtime";
+import type { MapDoor } from "./doors.ts";
+
+/** One entry of a set, without the set's number. */
+export interface PolicySetEntry {
+  readonly key: Omit<PolicyKey, "set">;
+  readonly value: PolicyEntry;
+}
+
+/** A complete set of entries. Treat as immutable: its content is computed once per object. */
+export interface DesiredPolicySet {
+  readonly entries: readonly PolicySetEntry[];
+}
+
+/** The sets that the kernel holds. */
+export interface PolicySets {
+  /** Number of a set with this content, writing it first if there is none. Throws POLICY_TOO_LARGE, and has written nothing then. */
+  acquire(set: DesiredPolicySet): PolicySetId;
+  /** The number of a set with that content, if the kernel holds one. */
+  numberOf(set: DesiredPolicySet): PolicySetId | undefined;
+  /** Deletes every set whose number is not in use. */
+  collect(inUse: ReadonlySet<PolicySetId>): void;
+  /** Entries of all sets. */
+  readonly used: number;
+  readonly capacity: number;
+  readonly count: number;
+}
+
+interface HeldSet {
+  readonly content: string;
+  readonly keys: readonly PolicyKey[];
+}
+
+/** Takes over the sets that the kernel holds already. */
+export function createPolicySets(map: MapDoor<PolicyKey, PolicyEntry>): PolicySets {
+  const held = new Map<PolicySetId, HeldSet>();
+  const byContent = new Map<string, PolicySetId>();
+  let used = 0;
+  let last = 0;
+
+  const keep = (id: PolicySetId, content: string, keys: readonly PolicyKey[]) => {
+    held.set(id, { content, keys });
+    // Two equal sets: one is enough to be found; the other goes when nothing names it.
+    if (!byContent.has(content)) byContent.set(content, id);
+    used += keys.length;
+    last = Math.max(last, id);
+  };
+
+  const found = new Map<PolicySetId, PolicySetEntry[]>();
+  for (const [{ set, ...key }, value] of map.entries()) {
+    const entries = found.get(set);
+    if (entries) entries.push({ key, value });
+    else found.set(set, [{ key, value }]);
+  }
+  for (const [id, entries] of found)
+    keep(
+      id,
+      contentOf({ entries }),
+      entries.map(({ key }) => ({ ...key, set: id })),
+    );
+
+  return {
+    acquire(set) {
+      const content = contentOf(set);
+      const known = byContent.get(content);
+      if (known !== undefined) return known;
+      const free = map.capacity - used;
+      if (set.entries.length > free) {
+        throw new TsiliumError(
+          "POLICY_TOO_LARGE",
+          `the policy needs ${set.entries.length} entries, but only ${free} of the policy map's ${map.capacity} are free; the previous policy stays in force. Select fewer peers or ports, or fewer subjects with policies of their own`,
+          { details: { needed: set.entries.length, free, capacity: map.capacity } },
+        );
+      }
+      const id = nextNumber();
+      const rows = set.entries.map(({ key, value }) => [{ ...key, set: id }, value] as const);
+      const keys = rows.map(([key]) => key);
+      try {
+        map.setAll(rows);
+      } catch (error) {
+        // Nothing names the number yet, so a half-written set harms nobody; but its room is needed.
+        map.deleteAll(keys);
+        throw error;
+      }
+      keep(id, content, keys);
+      return id;
+    },
+    numberOf: (set) => byContent.get(contentOf(set)),
+    collect(inUse) {
+      for (const [id, { content, keys }] of held) {
+        if (inUse.has(id)) continue;
+        map.deleteAll(keys);
+        held.delete(id);
+        used -= keys.length;
+        if (byContent.get(content) === id) byContent.delete(content);
+      }
+    },
+    get used() {
+      return used;
+    },
+    capacity: map.capacity,
+    get count() {
+      return held.size;
+    },
+  };
+
+  function nextNumber(): PolicySetId {
+    do last = (last + 1) >>> 0 || 1;
+    while (held.has(last as PolicySetId));
+    return last as PolicySetId;
+  }
+}
+
+const contents = new WeakMap<readonly PolicySetEntry[], string>();
+
+/** Equal for sets with equal entries, in whatever order. */
+function contentOf({ entries }: DesiredPolicySet): string {
+  const known = contents.get(entries);
+  if (known !== undefined) return known;
+  const size = policyKeyCodec.size + policyEntryCodec.size;
+  const bytes = Buffer.alloc(size);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, size);
+  const rows = entries.map(({ key, value }) => {
+    policyKeyCodec.write(view, 0, { ...key, set: 0 as PolicySetId });
+    policyEntryCodec.write(view, policyKeyCodec.size, value);
+    return bytes.toString("latin1");
+  });
+  const content = createHash("sha256").update(rows.sort().join(""), "latin1").digest("base64");
+  contents.set(entries, content);
+  return content;
+}
