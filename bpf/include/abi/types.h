@@ -12,7 +12,7 @@ typedef __u32 policy_set_t;  /* one immutable, complete set of policy entries; 0
 /* An IPv6 address, or an IPv4 one in its first four bytes; which of the two, the neighbouring `family` says. */
 struct ip_addr {
 	__u8 bytes[16];
-};
+} __attribute__((aligned(4)));
 
 enum ip_family {
 	FAMILY_IPV4 = 1,
