@@ -1,0 +1,47 @@
+/** Advice on policies that are valid, but often do more than their author thinks. */
+import { protocolNumbers } from "#core/model";
+import type { Reader } from "./reader.ts";
+import type { Peer, Rule, Statement } from "./rule.ts";
+
+/** Warns of an egress policy that leaves its subjects without name resolution. */
+export function adviseOnDns(reader: Reader, rule: Rule): void {
+  const egress = rule.statements.filter(
+    (statement) => statement.direction === "egress" && statement.action === "allow",
+  );
+  const allowing = egress.filter((statement) => statement.peers === "any" || statement.peers.length > 0);
+  // Whoever allows nothing at all wants just that.
+  if (!rule.defaultDeny.egress || allowing.length === 0 || allowing.some(allowsDns)) return;
+  const path = rule.kind === "NetworkPolicy" ? `${rule.path}.egress` : `${rule.path}.egress`;
+  reader.warn(
+    path,
+    "dns-cut",
+    "egress default deny also cuts DNS: no item allows port 53, so names can't be resolved",
+    'if names are needed, add egress to the DNS server: toEndpoints: [{matchLabels: {"k8s:io.kubernetes.pod.namespace": kube-system, "k8s:k8s-app": kube-dns}}], toPorts: [{ports: [{port: "53", protocol: ANY}]}]',
+  );
+}
+
+function allowsDns(statement: Statement): boolean {
+  if (statement.ports === "any") return statement.peers === "any" || statement.peers.some(mayBeDnsServer);
+  return statement.ports.some((list) =>
+    list.matches.some((match) => {
+      if (match.protocol !== protocolNumbers.UDP && match.protocol !== protocolNumbers.TCP) return false;
+      if (match.kind === "ports") return match.first <= 53 && match.last >= 53;
+      if (match.kind === "named") return /dns|domain/.test(match.name);
+      return match.kind === "protocol";
+    }),
+  );
+}
+
+/** A guess in favour of the author: only peers that clearly are something else count as no DNS server. */
+function mayBeDnsServer(peer: Peer): boolean {
+  switch (peer.kind) {
+    case "cidr":
+      return true;
+    case "entity":
+      return peer.entity === "all" || peer.entity === "world" || peer.entity === "cluster" || peer.entity === "host";
+    case "labels": {
+      const own = peer.selector.requirements.filter((requirement) => requirement.path !== undefined);
+      return own.some((requirement) => requirement.values.some((value) => /dns|kube-system/.test(value)));
+    }
+  }
+}

@@ -1,0 +1,121 @@
+/** Rules in words: what a policy does, and what a broken one would have done. */
+
+import type { Problem } from "#contracts/manifest";
+import { formatPrefix, protocolName } from "#core/model";
+import { clusterKey, namespaceKey } from "./parse-peers.ts";
+import type { Peer, PortList, PortMatch, Rule, Statement } from "./rule.ts";
+import { formatRequirement, type Selector } from "./selector.ts";
+
+/** What a rule does, one sentence a line. */
+export function describeRule(rule: Rule, clusterName = "default"): string[] {
+  const subject = describeSelector(rule.subject, rule.namespace, clusterName);
+  const out: string[] = [];
+  for (const direction of ["ingress", "egress"] as const) {
+    const statements = rule.statements.filter((statement) => statement.direction === direction);
+    if (statements.length === 0 && !rule.defaultDeny[direction]) continue;
+    const verb = direction === "ingress" ? "accepts" : "reaches";
+    const allowed = statements.filter((s) => s.action === "allow" && (s.peers === "any" || s.peers.length > 0));
+    const denied = statements.filter((s) => s.action === "deny" && (s.peers === "any" || s.peers.length > 0));
+    if (rule.defaultDeny[direction]) out.push(`${capital(subject)} goes into ${direction} default deny.`);
+    for (const statement of allowed) out.push(`It ${verb} ${describeStatement(statement, rule, clusterName)}.`);
+    for (const statement of denied) out.push(`It never ${verb} ${describeStatement(statement, rule, clusterName)}.`);
+    if (allowed.length === 0 && rule.defaultDeny[direction]) out.push(`By this rule it ${verb} no one.`);
+  }
+  return out;
+}
+
+/**
+ * What a cluster that drops unknown fields would make of a refused object, or that it would enforce nothing. Undefined if the
+ * problems are of a kind whose outcome can't be told.
+ */
+export function describeEffect(
+  rules: readonly Rule[],
+  problems: readonly Problem[],
+  clusterName: string,
+): string | undefined {
+  const errors = problems.filter((problem) => problem.severity === "error");
+  const subjectMissing = errors.some((problem) => problem.message.startsWith("rule must have one of EndpointSelector"));
+  if (subjectMissing)
+    return "As written, any API server that knows the schema rejects it, because it selects no subject; where it slips through, agents refuse to import it. Nothing would be enforced: everything that this policy was to forbid stays open.";
+  if (
+    rules.length === 0 ||
+    errors.some((problem) => problem.code !== "unknown-field" && problem.code !== "misplaced-field")
+  )
+    return undefined;
+  const said = rules.flatMap((rule) => describeRule(rule, clusterName)).join(" ");
+  return `As written, kubectl's strict validation rejects it; a client without it drops the unknown fields silently, and what is left would mean: ${said}`;
+}
+
+/** A selector in words: `every endpoint of namespace default with app=client`. */
+export function describeSelector(selector: Selector, namespace: string | undefined, clusterName: string): string {
+  const own: string[] = [];
+  let where = "";
+  for (const requirement of selector.requirements) {
+    const [value] = requirement.values;
+    if (requirement.key === namespaceKey && requirement.operator === "In" && requirement.values.length === 1)
+      where = ` of namespace ${value}`;
+    else if (requirement.key === namespaceKey && requirement.operator === "Exists") where = " of any namespace";
+    else if (requirement.key === clusterKey && value === clusterName) continue;
+    else own.push(formatRequirement(requirement));
+  }
+  if (where === "" && namespace === undefined) where = "";
+  return `every endpoint${where}${own.length === 0 ? "" : ` with ${own.join(" and ")}`}`;
+}
+
+function describeStatement(statement: Statement, rule: Rule, clusterName: string): string {
+  const peers =
+    statement.peers === "any"
+      ? "anyone"
+      : statement.peers.map((peer) => describePeer(peer, rule, clusterName)).join(" or ");
+  const ports =
+    statement.ports === "any"
+      ? "on every port and protocol, with no L7 rule"
+      : statement.ports.map(describePortList).join(" and ") || "on no port";
+  return `${peers} ${ports}`;
+}
+
+function describePeer(peer: Peer, rule: Rule, clusterName: string): string {
+  switch (peer.kind) {
+    case "labels":
+      return describeSelector(peer.selector, rule.namespace, clusterName);
+    case "entity":
+      return peer.entity === "all" ? "anyone" : `entity ${peer.entity}`;
+    case "cidr": {
+      const except = peer.except.length === 0 ? "" : ` except ${peer.except.map(formatPrefix).join(", ")}`;
+      return `${formatPrefix(peer.prefix)}${except}`;
+    }
+  }
+}
+
+function describePortList(list: PortList): string {
+  if (list.matches.length === 0) return "on no port";
+  const ports = list.matches.map(formatPortMatch).join(", ");
+  if (list.http === undefined) return `on ${ports}`;
+  const requests = list.http.map((rule) => {
+    const parts = [rule.method ?? "any method", rule.path ?? "any path"];
+    if (rule.host !== undefined) parts.push(`host ${rule.host}`);
+    for (const header of rule.headers)
+      parts.push(`header ${header.name}${header.value === undefined ? "" : `: ${header.value}`}`);
+    return parts.join(" ");
+  });
+  return `on ${ports}, only requests ${requests.join(" or ")}`;
+}
+
+/** `tcp/80`, `udp/1000-2000`, `tcp/http`, `icmp/8`, `sctp`. */
+export function formatPortMatch(match: PortMatch): string {
+  const protocol = protocolName(match.protocol).toLowerCase();
+  switch (match.kind) {
+    case "ports":
+      return match.first === match.last ? `${protocol}/${match.first}` : `${protocol}/${match.first}-${match.last}`;
+    case "protocol":
+      return protocol;
+    case "named":
+      return `${protocol}/${match.name}`;
+    case "icmp":
+      return `${protocol}/${match.type}`;
+  }
+}
+
+function capital(text: string): string {
+  return text[0]!.toUpperCase() + text.slice(1);
+}

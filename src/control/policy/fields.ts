@@ -1,0 +1,169 @@
+/** Which fields exist where: what unknown and misplaced keys are judged by. Source: Cilium 1.20's CRDs, networking.k8s.io/v1. */
+
+/** What becomes of a field: read by us, or known to Cilium but not enforced here: refused rather than failing open. */
+export type FieldStatus = "read" | "refused";
+
+/** The fields of one kind of object in a policy. */
+export interface Shape {
+  /** For messages: "a selector", "an item of ports". */
+  readonly name: string;
+  readonly fields: Readonly<Record<string, FieldStatus>>;
+}
+
+const shape = (name: string, read: string, refused = ""): Shape => ({
+  name,
+  fields: Object.fromEntries([
+    ...read.split(" ").map((field) => [field, "read"] as const),
+    ...refused
+      .split(" ")
+      .filter(Boolean)
+      .map((field) => [field, "refused"] as const),
+  ]),
+});
+
+/** Every shape by name. */
+export const shapes = {
+  object: shape("a policy object", "apiVersion kind metadata spec specs status"),
+  kubeObject: shape("a NetworkPolicy", "apiVersion kind metadata spec status"),
+  metadata: shape(
+    "metadata",
+    "name namespace labels annotations uid resourceVersion generation creationTimestamp deletionTimestamp deletionGracePeriodSeconds generateName finalizers ownerReferences managedFields selfLink",
+  ),
+  spec: shape(
+    "a policy's spec",
+    "endpointSelector ingress egress ingressDeny egressDeny enableDefaultDeny labels description",
+    "nodeSelector log",
+  ),
+  enableDefaultDeny: shape("enableDefaultDeny", "ingress egress"),
+  ruleLabel: shape("an item of labels", "key value source"),
+  selector: shape("a selector", "matchLabels matchExpressions"),
+  expression: shape("an item of matchExpressions", "key operator values"),
+  ingress: shape(
+    "an item of ingress",
+    "fromEndpoints fromEntities fromCIDR fromCIDRSet toPorts icmps",
+    "fromNodes fromGroups fromRequires authentication",
+  ),
+  egress: shape(
+    "an item of egress",
+    "toEndpoints toEntities toCIDR toCIDRSet toPorts icmps",
+    "toNodes toGroups toRequires toFQDNs toServices authentication",
+  ),
+  ingressDeny: shape(
+    "an item of ingressDeny",
+    "fromEndpoints fromEntities fromCIDR fromCIDRSet toPorts icmps",
+    "fromNodes fromGroups fromRequires",
+  ),
+  egressDeny: shape(
+    "an item of egressDeny",
+    "toEndpoints toEntities toCIDR toCIDRSet toPorts icmps",
+    "toNodes toGroups toRequires toServices",
+  ),
+  cidrRule: shape("an item of a CIDR set", "cidr except", "cidrGroupRef cidrGroupSelector"),
+  portRule: shape("an item of toPorts", "ports rules", "terminatingTLS originatingTLS serverNames listener"),
+  port: shape("an item of ports", "port endPort protocol"),
+  l7: shape("rules", "http", "dns kafka l7proto l7"),
+  http: shape("an item of http", "method path host headers headerMatches"),
+  headerMatch: shape("an item of headerMatches", "name value", "secret mismatch"),
+  icmp: shape("an item of icmps", "fields"),
+  icmpField: shape("an item of fields", "family type"),
+  kubeSpec: shape("a NetworkPolicy's spec", "podSelector policyTypes ingress egress"),
+  kubeIngress: shape("an item of ingress", "from ports"),
+  kubeEgress: shape("an item of egress", "to ports"),
+  kubePeer: shape("a peer", "podSelector namespaceSelector ipBlock"),
+  ipBlock: shape("ipBlock", "cidr except"),
+} as const satisfies Readonly<Record<string, Shape>>;
+
+/** Name of a shape. */
+export type ShapeName = keyof typeof shapes;
+
+/** Where a field of Cilium's language lives, for keys found elsewhere: shape -> path as people say it. */
+const homes: Readonly<Partial<Record<ShapeName, string>>> = {
+  spec: "spec",
+  ingress: "spec.ingress[]",
+  egress: "spec.egress[]",
+  selector: "endpointSelector, or an item of fromEndpoints or toEndpoints",
+  cidrRule: "an item of fromCIDRSet or toCIDRSet",
+  portRule: "toPorts[]",
+  port: "toPorts[].ports[]",
+  l7: "toPorts[].rules",
+  http: "toPorts[].rules.http[]",
+  expression: "matchExpressions[]",
+};
+const kubeHomes: Readonly<Partial<Record<ShapeName, string>>> = {
+  kubeSpec: "spec",
+  kubeIngress: "spec.ingress[]",
+  kubeEgress: "spec.egress[]",
+  kubePeer: "an item of from or to",
+  port: "ports[]",
+  selector: "a selector",
+  expression: "matchExpressions[]",
+};
+
+/** Field names of Kubernetes' own policy and what Cilium calls them, and other names that people try. */
+const aliases: Readonly<Record<string, string>> = {
+  from: "fromEndpoints",
+  to: "toEndpoints",
+  podSelector: "endpointSelector",
+  policyTypes: "enableDefaultDeny",
+  ipBlock: "fromCIDRSet",
+  ports: "toPorts",
+  endpoints: "fromEndpoints",
+  entities: "fromEntities",
+  fromIPs: "fromCIDR",
+  toIPs: "toCIDR",
+  toDomains: "toFQDNs",
+  icmp: "icmps",
+  paths: "path",
+  methods: "method",
+  hosts: "host",
+  ingressdeny: "ingressDeny",
+};
+
+/** The places where a key is at home; empty if it is nowhere. */
+export function homesOf(key: string, language: "cilium" | "kubernetes"): readonly string[] {
+  const table = language === "cilium" ? homes : kubeHomes;
+  return Object.entries(table).flatMap(([name, home]) =>
+    Object.hasOwn(shapes[name as ShapeName].fields, key) ? [home] : [],
+  );
+}
+
+/** The known field that was probably meant: another spelling, an alias, or at most two letters away. */
+export function nearestField(key: string, of: Shape): string | undefined {
+  const fields = Object.keys(of.fields);
+  const folded = fields.find((field) => field.toLowerCase() === key.toLowerCase());
+  if (folded !== undefined) return folded;
+  const alias = Object.hasOwn(aliases, key) ? aliases[key] : undefined;
+  if (alias !== undefined && fields.includes(alias)) return alias;
+  return nearest(key, fields);
+}
+
+/** The candidate at the smallest edit distance, if it is near enough to be a slip of the pen. */
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  if (word.length > 64) return undefined;
+  const limit = word.length <= 4 ? 1 : word.length <= 9 ? 2 : 3;
+  let best: { candidate: string; distance: number } | undefined;
+  for (const candidate of candidates) {
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
+    if (distance <= limit && (best === undefined || distance < best.distance)) best = { candidate, distance };
+  }
+  return best?.candidate;
+}
+
+/** Damerau-Levenshtein distance (optimal string alignment): a swap of neighbours counts as one slip. */
+function editDistance(a: string, b: string): number {
+  let before: number[] = [];
+  let last = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1] ? 0 : 1;
+      let distance = Math.min(last[j]! + 1, row[j - 1]! + 1, last[j - 1]! + same);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        distance = Math.min(distance, before[j - 2]! + 1);
+      row.push(distance);
+    }
+    before = last;
+    last = row;
+  }
+  return last[b.length]!;
+}

@@ -1,0 +1,103 @@
+/** Rules as the engine works with them: what a policy object means, every default applied, nothing left to interpret. */
+import type { Direction, Prefix } from "#core/model";
+import type { Selector } from "./selector.ts";
+
+/** Kinds of objects that rules come from. */
+export type PolicyKind = "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy" | "NetworkPolicy";
+
+/** Which statement of which object: what a verdict is traced back to. */
+export interface RuleRef {
+  readonly kind: PolicyKind | "implicit";
+  /** Name of the object; of an implicit rule, its own: "allow-localhost-ingress", "allow-any-egress"... */
+  readonly name: string;
+  /** Absent for clusterwide and implicit rules. */
+  readonly namespace?: string;
+  readonly uid?: string;
+  /** Field path of the statement in its object, e.g. `spec.ingress[0]`; empty for an implicit rule. */
+  readonly path: string;
+  /** What its author wrote in `description`. */
+  readonly description?: string;
+}
+
+/** Entities that a rule can name. `all` stands for any peer at all, `none` for no one. */
+export type EntityName =
+  | "all"
+  | "world"
+  | "cluster"
+  | "host"
+  | "init"
+  | "ingress"
+  | "unmanaged"
+  | "remote-node"
+  | "health"
+  | "none"
+  | "kube-apiserver";
+
+/** One peer of a statement. `path` is where it is written, relative to the object. */
+export type Peer =
+  | { readonly kind: "labels"; readonly selector: Selector; readonly path: string }
+  | { readonly kind: "entity"; readonly entity: EntityName; readonly path: string }
+  | { readonly kind: "cidr"; readonly prefix: Prefix; readonly except: readonly Prefix[]; readonly path: string };
+
+/** What a port list says of the transport. Protocols are numbers of IP; ports are host order. */
+export type PortMatch =
+  | {
+      readonly kind: "ports";
+      readonly protocol: number;
+      readonly first: number;
+      readonly last: number;
+      readonly path: string;
+    }
+  /** Every packet of the protocol: port "0", or ICMP without a type. */
+  | { readonly kind: "protocol"; readonly protocol: number; readonly path: string }
+  /** A port by the name that the container gives it: the subject's on ingress, the peer's on egress. */
+  | { readonly kind: "named"; readonly protocol: number; readonly name: string; readonly path: string }
+  | { readonly kind: "icmp"; readonly protocol: number; readonly type: number; readonly path: string };
+
+/** A header that a request must carry; without a value its presence is enough. Names compare without case, values exactly. */
+export interface HeaderRequirement {
+  readonly name: string;
+  readonly value?: string;
+}
+
+/** One kind of request that is allowed: all that is given must match. Regexes are RE2 and must match the whole text. */
+export interface HttpRule {
+  readonly method?: string;
+  /** Matched against path and query. */
+  readonly path?: string;
+  readonly host?: string;
+  readonly headers: readonly HeaderRequirement[];
+}
+
+/** One list of ports, with what is allowed on them. No matches: the list allows nothing. */
+export interface PortList {
+  readonly matches: readonly PortMatch[];
+  /** Requests that are allowed; undefined: whatever is spoken there. Never an empty list. */
+  readonly http?: readonly HttpRule[];
+}
+
+/** One item of `ingress`, `egress`, `ingressDeny`, `egressDeny`. */
+export interface Statement {
+  readonly direction: Direction;
+  readonly action: "allow" | "deny";
+  readonly ref: RuleRef;
+  /** "any": no restriction. An empty list: no one. Otherwise whoever one of them selects. */
+  readonly peers: "any" | readonly Peer[];
+  /** "any": no restriction, ICMP included. Otherwise what one of them lists. */
+  readonly ports: "any" | readonly PortList[];
+}
+
+/** One policy: a subject and what it may do. An object with `specs` yields several. */
+export interface Rule {
+  readonly kind: PolicyKind;
+  readonly name: string;
+  readonly namespace?: string;
+  readonly uid?: string;
+  /** `spec`, or `specs[n]`. */
+  readonly path: string;
+  readonly subject: Selector;
+  readonly statements: readonly Statement[];
+  /** Directions in which this rule denies what no rule allows. */
+  readonly defaultDeny: { readonly ingress: boolean; readonly egress: boolean };
+  readonly description?: string;
+}
