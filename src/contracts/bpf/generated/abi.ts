@@ -15,8 +15,24 @@ export const CtFlags = {
   /** Proxy's leg to the server, carrying the client's address. */
   PROXY_LEG: 64,
   SEEN_SYN: 128,
+  /** Both sides have spoken; TCP: the initiator has answered the SYN-ACK. */
+  ESTABLISHED: 0x100,
+  /** Cut by a policy change; kept so that neither side can revive it without a new SYN. */
+  DENIED: 0x200,
 } as const;
 export type CtFlags = (typeof CtFlags)[keyof typeof CtFlags];
+
+/**
+ * enum ct_leg. The proxy opens its leg with the client's address and a port of its own, which the client may be
+ * using too.
+ */
+export const CtLeg = {
+  /** The workload's own connection, proxied or not. */
+  CLIENT: 0,
+  /** The proxy's connection to the server. */
+  PROXY: 1,
+} as const;
+export type CtLeg = (typeof CtLeg)[keyof typeof CtLeg];
 
 /** enum direction. */
 export const Direction = {
@@ -55,6 +71,8 @@ export const DropReason = {
   NAT_UNSUPPORTED: 168,
   /** VLAN tags and other link-layer surprises. */
   UNSUPPORTED_L2: 166,
+  /** Neighbour discovery and multicast chatter of workloads: counted, never reported. */
+  FORBIDDEN_ICMP6: 176,
   /** No proxy socket is listening: fail closed. */
   PROXY_LOOKUP_FAILED: 178,
   PROXY_ASSIGN_FAILED: 179,
@@ -97,6 +115,30 @@ export const EventType = {
   TRACE: 3,
 } as const;
 export type EventType = (typeof EventType)[keyof typeof EventType];
+
+/** enum helper_site. Places where a kernel helper can fail: helper_errors[site] counts how often it did. */
+export const HelperSite = {
+  /** Conntrack entry not stored. */
+  CT_UPDATE: 0,
+  /** Masquerade mapping not stored. */
+  NAT_UPDATE: 1,
+  /** Ports of a first fragment not stored: its other fragments will be dropped. */
+  FRAGMENT_UPDATE: 2,
+  /** Headers not made linear. */
+  PULL_DATA: 3,
+  /** Shorter than its own lengths say. */
+  LOAD_BYTES: 4,
+  STORE_BYTES: 5,
+  L3_CSUM: 6,
+  L4_CSUM: 7,
+  /** No room for a neighbour advertisement. */
+  CHANGE_TAIL: 8,
+  CHANGE_TYPE: 9,
+  /** The listener's socket was refused. */
+  SK_ASSIGN: 10,
+  COUNT: 11,
+} as const;
+export type HelperSite = (typeof HelperSite)[keyof typeof HelperSite];
 
 /** enum ip_family. */
 export const IpFamily = {
@@ -189,7 +231,8 @@ export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 /**
  * struct ct4_key, 16 bytes. Connection tracking: one entry serves both directions. "lo" is the numerically
  * smaller (address, port) pair in network byte order; CT_F_INITIATOR_LO says that it opened the connection. ICMP
- * echo: both ports are the id.
+ * echo: the initiator's port is the id, the other one 0, so that two hosts pinging each other with one id stay
+ * two connections.
  */
 export interface Ct4Key {
   readonly addrLo: number;
@@ -197,6 +240,8 @@ export interface Ct4Key {
   readonly portLo: number;
   readonly portHi: number;
   readonly protocol: number;
+  /** enum ct_leg. */
+  readonly leg: number;
 }
 /** Reads and writes {@link Ct4Key}. */
 export const ct4KeyCodec = structCodec<Ct4Key>(
@@ -208,6 +253,7 @@ export const ct4KeyCodec = structCodec<Ct4Key>(
     portLo: view.getUint16(at + 8, false),
     portHi: view.getUint16(at + 10, false),
     protocol: view.getUint8(at + 12),
+    leg: view.getUint8(at + 13),
   }),
   (view, at, value) => {
     view.setUint32(at, value.addrLo, false);
@@ -215,6 +261,7 @@ export const ct4KeyCodec = structCodec<Ct4Key>(
     view.setUint16(at + 8, value.portLo, false);
     view.setUint16(at + 10, value.portHi, false);
     view.setUint8(at + 12, value.protocol);
+    view.setUint8(at + 13, value.leg);
   },
 );
 
@@ -225,6 +272,8 @@ export interface Ct6Key {
   readonly portLo: number;
   readonly portHi: number;
   readonly protocol: number;
+  /** enum ct_leg. */
+  readonly leg: number;
 }
 /** Reads and writes {@link Ct6Key}. */
 export const ct6KeyCodec = structCodec<Ct6Key>(
@@ -236,6 +285,7 @@ export const ct6KeyCodec = structCodec<Ct6Key>(
     portLo: view.getUint16(at + 32, false),
     portHi: view.getUint16(at + 34, false),
     protocol: view.getUint8(at + 36),
+    leg: view.getUint8(at + 37),
   }),
   (view, at, value) => {
     writeBytes(view, at, 16, value.addrLo);
@@ -243,6 +293,7 @@ export const ct6KeyCodec = structCodec<Ct6Key>(
     view.setUint16(at + 32, value.portLo, false);
     view.setUint16(at + 34, value.portHi, false);
     view.setUint8(at + 36, value.protocol);
+    view.setUint8(at + 37, value.leg);
   },
 );
 
@@ -406,7 +457,10 @@ export const metricCodec = structCodec<Metric>(
   },
 );
 
-/** struct nat_key, 40 bytes. Masquerading: both maps hold the same pair, keyed by either side. Ports: ICMP echo: id. */
+/**
+ * struct nat_key, 40 bytes. Masquerading: one map holds each mapping twice, keyed by either side. ICMP echo:
+ * local port = id, remote port = 0. A mapping is in use as long as conntrack knows its connection.
+ */
 export interface NatKey {
   readonly family: number;
   readonly protocol: number;

@@ -1,0 +1,231 @@
+// Objects, programs, links and pins in memory. Programs are functions: what the C does, a test says in TypeScript.
+import { kernelError } from "./errors.ts";
+import { FakeMap } from "./fake-map.ts";
+import type { FakeNamespace, FakeNetwork } from "./fake-network.ts";
+import type { AttachTarget, Bpf, BpfLink, BpfMap, BpfProgram, LoadedObject, LoadOptions, MapSpec, RingBuffer, TestRunInput, TestRunResult } from "./kernel.ts"; // biome-ignore format: one door
+
+const ENOENT = 2;
+const EBUSY = 16;
+const ENODEV = 19;
+const ENOTSUP = 95;
+
+/** A program of a fake object: what it does with a packet. Maps are those that it was loaded with. */
+export type FakeProgramBody = (input: TestRunInput, maps: Readonly<Record<string, FakeMap>>) => Partial<TestRunResult>;
+
+/** What a path "holds": the shapes of the maps, and the programs. */
+export interface FakeObject {
+  readonly maps: readonly MapSpec[];
+  readonly programs: Readonly<Record<string, FakeProgramBody>>;
+}
+
+type Pinnable = FakeMap | FakeProgram | FakeLink;
+
+let lastId = 0;
+
+class FakeProgram implements BpfProgram {
+  readonly id = ++lastId;
+  readonly name: string;
+  readonly #body: (input: TestRunInput) => Partial<TestRunResult>;
+  readonly #pin: (path: string, program: FakeProgram) => void;
+
+  constructor(
+    name: string,
+    body: (input: TestRunInput) => Partial<TestRunResult>,
+    pin: (path: string, program: FakeProgram) => void,
+  ) {
+    this.name = name.slice(0, 15);
+    this.#body = body;
+    this.#pin = pin;
+  }
+
+  pin(path: string): void {
+    this.#pin(path, this);
+  }
+
+  testRun(input: TestRunInput): TestRunResult {
+    return { result: 0, packet: input.packet.slice(), mark: input.mark ?? 0, durationNs: 1, ...this.#body(input) };
+  }
+
+  close(): void {
+    // The garbage collector is the last holder.
+  }
+}
+
+/** One attachment; handles and pins are its holders. */
+class FakeLink {
+  readonly id = ++lastId;
+  program: FakeProgram;
+  holders = 0;
+  readonly #takeOff: () => void;
+
+  constructor(program: FakeProgram, takeOff: () => void) {
+    this.program = program;
+    this.#takeOff = takeOff;
+  }
+
+  release(): void {
+    if (--this.holders === 0) this.detach();
+  }
+
+  detach(): void {
+    this.#takeOff();
+  }
+}
+
+export function createFakeBpf(network: FakeNetwork, objects: Readonly<Record<string, FakeObject>>): Bpf {
+  const pins = new Map<string, Pinnable>();
+  const hooks = new Map<string, FakeLink[]>();
+  const watched = new Set<FakeNamespace>();
+
+  const pin = (path: string, what: Pinnable): void => {
+    unpin(path);
+    if (what instanceof FakeLink) what.holders++;
+    pins.set(path, what);
+  };
+  const unpin = (path: string): boolean => {
+    const what = pins.get(path);
+    if (what === undefined) return false;
+    pins.delete(path);
+    if (what instanceof FakeLink) what.release();
+    return true;
+  };
+  const pinned = <T extends Pinnable>(path: string, type: abstract new (...args: never[]) => T): T | undefined => {
+    const what = pins.get(path);
+    if (what === undefined) return undefined;
+    if (what instanceof type) return what;
+    throw kernelError(`open the BPF object pinned at ${path}`, 22);
+  };
+  const object = (path: string): FakeObject => {
+    const found = objects[path];
+    if (found === undefined) throw kernelError(`open the BPF object ${path}`, ENOENT);
+    return found;
+  };
+  const hookOf = (target: AttachTarget): { key: string; programs: FakeLink[] } => {
+    const key = hookKey(target, network, hooks, watched);
+    const programs = hooks.get(key) ?? [];
+    hooks.set(key, programs);
+    return { key, programs };
+  };
+  const handle = (link: FakeLink): BpfLink => {
+    link.holders++;
+    let open = true;
+    return {
+      id: link.id,
+      programId: () => link.program.id,
+      replace(program) {
+        link.program = program as FakeProgram;
+      },
+      pin: (path) => pin(path, link),
+      detach: () => link.detach(),
+      close() {
+        if (open) link.release();
+        open = false;
+      },
+    };
+  };
+
+  return {
+    createMap: (spec) => new FakeMap(spec, pin),
+    openMap: (path) => pinned(path, FakeMap),
+    openProgram: (path) => pinned(path, FakeProgram),
+    openLink(path) {
+      const link = pinned(path, FakeLink);
+      return link && handle(link);
+    },
+    unpin,
+    inspectObject: (path) => ({ maps: object(path).maps, programs: Object.keys(object(path).programs) }),
+    loadObject: (path, options) => load(object(path), options ?? {}, pin),
+    attach(program, target) {
+      const { programs } = hookOf(target);
+      const what = `attach program ${program.name} to a ${target.kind} hook`;
+      if (target.kind === "xdp" && programs.length > 0) throw kernelError(what, EBUSY);
+      const link: FakeLink = new FakeLink(program as FakeProgram, () => {
+        const at = programs.indexOf(link);
+        if (at >= 0) programs.splice(at, 1);
+      });
+      if (target.kind === "clsact") {
+        programs.splice(0, 1, link); // one filter of ours, held by the interface
+        link.holders++;
+      } else if (target.kind === "tcx" && target.first) programs.unshift(link);
+      else programs.push(link);
+      return target.kind === "clsact" ? { ...handle(link), id: 0, pin: () => undefined } : handle(link);
+    },
+    attached(target) {
+      if (target.kind !== "tcx" && target.kind !== "clsact" && target.kind !== "xdp")
+        throw kernelError(`query a ${target.kind} hook`, ENOTSUP);
+      return hookOf(target).programs.map(({ program }) => ({ programId: program.id, programName: program.name }));
+    },
+    openRingBuffer: (map) => fakeRingBuffer(map as FakeMap),
+  };
+}
+
+function load(object: FakeObject, options: LoadOptions, pin: (path: string, what: Pinnable) => void): LoadedObject {
+  const maps: Record<string, BpfMap> = {};
+  for (const spec of object.maps) {
+    const maxEntries = options.maxEntries?.[spec.name] ?? spec.maxEntries;
+    maps[spec.name] = options.reuse?.[spec.name] ?? new FakeMap({ ...spec, maxEntries }, pin);
+  }
+  const wanted = options.programs ?? Object.keys(object.programs);
+  const programs: Record<string, BpfProgram> = {};
+  for (const name of wanted) {
+    const body = object.programs[name];
+    if (body === undefined) continue;
+    programs[name] = new FakeProgram(name, (input) => body(input, maps as Record<string, FakeMap>), pin);
+  }
+  return { maps, programs, close: () => undefined };
+}
+
+/** Names the hook; an interface that vanishes takes its hooks along. */
+function hookKey(
+  target: AttachTarget,
+  network: FakeNetwork,
+  hooks: Map<string, FakeLink[]>,
+  watched: Set<FakeNamespace>,
+): string {
+  switch (target.kind) {
+    case "tcx":
+    case "clsact":
+    case "xdp": {
+      const namespace = (target.netns as FakeNamespace | undefined) ?? network.here;
+      if (!namespace.devices.has(target.ifindex))
+        throw kernelError(`use a ${target.kind} hook of interface ${target.ifindex}`, ENODEV);
+      if (!watched.has(namespace)) {
+        watched.add(namespace);
+        namespace.onDelete.add((ifindex) => {
+          for (const key of hooks.keys()) if (key.startsWith(`${namespace.inode}/${ifindex}/`)) hooks.delete(key);
+        });
+      }
+      return `${namespace.inode}/${target.ifindex}/${target.kind}/${target.kind === "xdp" ? "" : target.direction}`;
+    }
+    case "cgroup":
+      return `cgroup/${target.path}/${target.attachType}`;
+    case "tracepoint":
+      return `tracepoint/${target.category}/${target.name}`;
+    case "rawTracepoint":
+      return `rawTracepoint/${target.name}`;
+  }
+}
+
+function fakeRingBuffer(map: FakeMap): RingBuffer {
+  const size = (record: Uint8Array) => (record.length + 8 + 7) & ~7;
+  return {
+    capacityBytes: map.spec.maxEntries,
+    get backlogBytes() {
+      return map.records.reduce((sum, record) => sum + size(record), 0);
+    },
+    drain(record, limit = Number.POSITIVE_INFINITY) {
+      let count = 0;
+      for (; count < limit && map.records.length > 0; ) {
+        const bytes = map.records.shift()!;
+        count++;
+        record(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0, bytes.length);
+      }
+      return count;
+    },
+    onReadable(callback) {
+      const timer = setInterval(() => map.records.length > 0 && callback(), 1);
+      return () => clearInterval(timer);
+    },
+    close: () => undefined,
+  };
+}
