@@ -1,0 +1,80 @@
+/** What `tsilium agent` can be told. */
+import { hostname } from "node:os";
+import { parseArgs } from "node:util";
+import { type Prefix, parsePrefix } from "#core/model";
+import { errorMessage, type InstancePaths, instancePaths, TsiliumError } from "#core/runtime";
+
+/** Settings of an agent. */
+export interface AgentOptions {
+  readonly paths: InstancePaths;
+  /** File that says where the API server is; waited for if it isn't there yet. */
+  readonly kubeconfig: string;
+  readonly nodeName: string;
+  readonly podCidr4: Prefix;
+  readonly podCidr6: Prefix;
+  readonly worldDevice?: string;
+  readonly masquerade: boolean;
+  /** Whether the L7 proxy may be started. */
+  readonly proxy: boolean;
+}
+
+/** Text of `--help`. */
+export const agentUsage = `usage: tsilium agent [options]
+
+  --kubeconfig FILE        the API server and who we are (default: agent.kubeconfig in the run directory)
+  --node-name NAME         name of the Node object (default: the host's name)
+  --pod-cidr-ipv4 PREFIX   addresses of workloads (default 10.217.0.0/24)
+  --pod-cidr-ipv6 PREFIX   (default fd10:217::/112)
+  --world-device NAME      device towards the world (default: that of the default route)
+  --no-masquerade          leave source addresses alone on the way to the world
+  --no-proxy               do not start the L7 proxy: connections that need it are dropped
+`;
+
+/** Reads the arguments; throws BAD_ARGUMENT. */
+export function parseAgentOptions(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): AgentOptions {
+  const values = read(argv);
+  const prefix = (flag: "pod-cidr-ipv4" | "pod-cidr-ipv6", family: 4 | 6, longest: number): Prefix => {
+    const text = values[flag];
+    const parsed = parsePrefix(text);
+    if (!parsed || parsed.family !== family || parsed.length > longest) {
+      throw new TsiliumError(
+        "BAD_ARGUMENT",
+        `--${flag} is "${text}"; it must be an IPv${family} prefix of at most ${longest} bits, such as ${family === 4 ? "10.217.0.0/24" : "fd10:217::/112"}`,
+      );
+    }
+    return parsed;
+  };
+  const paths = instancePaths(env);
+  return {
+    paths,
+    kubeconfig: values.kubeconfig ?? paths.agentKubeconfig,
+    nodeName: (values["node-name"] ?? hostname()).toLowerCase(),
+    podCidr4: prefix("pod-cidr-ipv4", 4, 30),
+    podCidr6: prefix("pod-cidr-ipv6", 6, 126),
+    ...(values["world-device"] !== undefined && { worldDevice: values["world-device"] }),
+    masquerade: !values["no-masquerade"],
+    proxy: !values["no-proxy"],
+  };
+}
+
+function read(argv: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...argv],
+      options: {
+        kubeconfig: { type: "string" },
+        "node-name": { type: "string" },
+        "pod-cidr-ipv4": { type: "string", default: "10.217.0.0/24" },
+        "pod-cidr-ipv6": { type: "string", default: "fd10:217::/112" },
+        "world-device": { type: "string" },
+        "no-masquerade": { type: "boolean", default: false },
+        "no-proxy": { type: "boolean", default: false },
+      },
+    }).values;
+  } catch (cause) {
+    throw new TsiliumError("BAD_ARGUMENT", `${errorMessage(cause)}\n${agentUsage}`, { cause });
+  }
+}
