@@ -3,10 +3,11 @@
 #pragma once
 
 #include "admit.h"
-#include "deliver.h"
+#include "forward.h"
 #include "neighbour.h"
 #include "parse.h"
 #include "proxy.h"
+#include "scratch.h"
 
 inline_always endpoint_id_t endpoint_of_interface(const struct __sk_buff *skb)
 {
@@ -21,25 +22,6 @@ inline_always int is_own_address(const struct endpoint *endpoint, const struct i
 	if (family == FAMILY_IPV6)
 		return endpoint->flags & ENDPOINT_F_IPV6 && address_equal(&endpoint->ipv6, address);
 	return endpoint->flags & ENDPOINT_F_IPV4 && endpoint->ipv4 == address_ipv4(address);
-}
-
-/* Where an admitted packet goes from an ingress hook: to the proxy, into a workload, or up the stack. */
-stage int forward(struct __sk_buff *skb, const struct packet *packet, const struct flow *flow)
-{
-	struct endpoint *endpoint;
-	int reason;
-
-	if (flow->to_proxy) {
-		reason = proxy_take(skb, packet, flow);
-		return reason ? drop(skb, packet, flow, reason) : TC_ACT_OK;
-	}
-	if (!flow->dst.ep)
-		return TC_ACT_OK;
-	endpoint = endpoint_by_id(flow->dst.ep);
-	if (!endpoint || !endpoint->ifindex)
-		return drop(skb, packet, flow, DROP_STALE_OR_UNROUTABLE);
-	count_forwarded(skb, DIRECTION_INGRESS);
-	return deliver_to_endpoint(endpoint);
 }
 
 /* Came round from this interface's egress hook, where it was found to be the proxy's. */
@@ -82,29 +64,36 @@ inline_always int refuse_source(struct __sk_buff *skb, const struct packet *pack
 
 stage int slow_from_endpoint(struct __sk_buff *skb)
 {
-	struct packet packet = { .hook = POINT_FROM_ENDPOINT };
-	struct flow flow = { .direction = DIRECTION_EGRESS };
+	struct scratch *work = scratch_for(POINT_FROM_ENDPOINT, DIRECTION_EGRESS);
 	endpoint_id_t id = endpoint_of_interface(skb);
 	struct endpoint *endpoint = endpoint_by_id(id);
-	int reason = parse(skb, &packet);
+	struct packet *packet;
+	struct flow *flow;
+	int reason;
+
+	if (!work)
+		return TC_ACT_SHOT;
+	packet = &work->packet;
+	flow = &work->flow;
+	reason = parse(skb, packet);
 
 	if (!reason && (!endpoint || endpoint->ifindex != skb->ifindex))
 		reason = DROP_EP_NOT_READY;
 	if (endpoint)
-		flow.src.identity = endpoint->identity;
-	flow.src.ep = flow.subject = id;
+		flow->src.identity = endpoint->identity;
+	flow->src.ep = flow->subject = id;
 	if (reason || !endpoint)
-		return drop(skb, &packet, &flow, reason);
+		return drop(skb, packet, flow, reason);
 
 	if ((skb->mark & MARK_MASK) == MARK_HAIRPIN)
-		return receive_hairpin(skb, &packet, &flow);
-	if (packet.kind == KIND_ARP)
+		return receive_hairpin(skb, packet, flow);
+	if (packet->kind == KIND_ARP)
 		return arp_answer(skb, endpoint);
-	if (packet.kind == KIND_NEIGHBOUR)
-		return nd_answer(skb, &packet, endpoint);
-	if (!is_own_address(endpoint, &packet.src, packet.family))
-		return refuse_source(skb, &packet, &flow);
-	return send_from_endpoint(skb, &packet, &flow);
+	if (packet->kind == KIND_NEIGHBOUR)
+		return nd_answer(skb, packet, endpoint);
+	if (!is_own_address(endpoint, &packet->src, packet->family))
+		return refuse_source(skb, packet, flow);
+	return send_from_endpoint(skb, packet, flow);
 }
 
 /* Packets that the proxy sent: to the client (an answer on a proxied connection), or on its own leg to the server. Also
@@ -148,24 +137,31 @@ inline_always int send_to_endpoint(struct __sk_buff *skb, const struct packet *p
 
 stage int slow_to_endpoint(struct __sk_buff *skb)
 {
-	struct packet packet = { .hook = POINT_TO_ENDPOINT };
-	struct flow flow = { .direction = DIRECTION_INGRESS };
+	struct scratch *work = scratch_for(POINT_TO_ENDPOINT, DIRECTION_INGRESS);
 	endpoint_id_t id = endpoint_of_interface(skb);
 	struct endpoint *endpoint = endpoint_by_id(id);
-	int reason = parse(skb, &packet);
+	struct packet *packet;
+	struct flow *flow;
+	int reason;
+
+	if (!work)
+		return TC_ACT_SHOT;
+	packet = &work->packet;
+	flow = &work->flow;
+	reason = parse(skb, packet);
 
 	if (!reason && (!endpoint || endpoint->ifindex != skb->ifindex))
 		reason = DROP_EP_NOT_READY;
 	if (endpoint)
-		flow.dst.identity = endpoint->identity;
-	flow.dst.ep = flow.subject = id;
-	if (packet.kind == KIND_ARP && !reason)
+		flow->dst.identity = endpoint->identity;
+	flow->dst.ep = flow->subject = id;
+	if (packet->kind == KIND_ARP && !reason)
 		return TC_ACT_OK; /* the host's own; the answer ends at from_endpoint */
-	if (packet.kind == KIND_NEIGHBOUR || (packet.family && address_is_multicast(&packet)))
+	if (packet->kind == KIND_NEIGHBOUR || (packet->family && address_is_multicast(packet)))
 		return drop_quietly(skb, DROP_FORBIDDEN_ICMP6, DIRECTION_INGRESS);
 	if (reason || !endpoint)
-		return drop(skb, &packet, &flow, reason);
-	if (!is_own_address(endpoint, &packet.dst, packet.family))
-		return drop(skb, &packet, &flow, DROP_STALE_OR_UNROUTABLE);
-	return send_to_endpoint(skb, &packet, &flow, endpoint);
+		return drop(skb, packet, flow, reason);
+	if (!is_own_address(endpoint, &packet->dst, packet->family))
+		return drop(skb, packet, flow, DROP_STALE_OR_UNROUTABLE);
+	return send_to_endpoint(skb, packet, flow, endpoint);
 }

@@ -18,7 +18,7 @@
 #define inline_always static __always_inline
 
 /* Slow-path stages are functions of their own: the fast path stays short, and stack frames are given back. */
-#define stage static __attribute__((noinline))
+#define stage static __attribute__((noinline, unused))
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
