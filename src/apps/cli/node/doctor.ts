@@ -1,0 +1,52 @@
+/** `tsilium doctor`: the findings as a table. */
+import colours from "picocolors";
+import { diagnose, type Finding } from "#apps/doctor";
+import { ExitCode } from "../exit-codes.ts";
+import { type Column, formatTable, note, print, printStructured } from "../output.ts";
+
+const mark = ({ state, required }: Finding): string => {
+  if (state === "works") return colours.green("works");
+  if (state === "untried") return colours.dim("untried");
+  return required ? colours.red("missing") : colours.yellow("missing");
+};
+
+const columns: readonly Column<Finding>[] = [
+  { title: "FEATURE", cell: ({ name }) => name },
+  { title: "STATE", cell: mark },
+  { title: "SINCE", cell: ({ since }) => since ?? "" },
+  { title: "TRIED BY", cell: ({ how }) => colours.dim(how) },
+  { title: "FOUND", cell: ({ detail }) => (detail ?? "").split("\n")[0]!.slice(0, 80) },
+];
+
+const groups: Readonly<Record<Finding["group"], string>> = {
+  machine: "Machine",
+  kernel: "Kernel",
+  network: "Networking",
+  limits: "Settings and limits",
+};
+
+/** Prints what works and what does not. Exit code 0 if the base runs, 5 if not, 4 if only root could tell. */
+export async function doctor(flags: { readonly output: "text" | "json" | "yaml" }): Promise<number> {
+  const { baseRuns, findings } = await diagnose();
+  const code = baseRuns === undefined ? ExitCode.needsRoot : baseRuns ? ExitCode.ok : ExitCode.kernelLacks;
+  if (flags.output !== "text") {
+    await printStructured(flags.output, { baseRuns, findings });
+    return code;
+  }
+  for (const [group, title] of Object.entries(groups)) {
+    const rows = findings.filter((finding) => finding.group === group);
+    if (rows.length > 0) print(`${colours.bold(title)}\n${indent(formatTable(columns, rows))}\n`);
+  }
+  const missing = findings.filter(({ state }) => state === "missing");
+  if (missing.length > 0) {
+    print(colours.bold("What is missing, and what that costs"));
+    for (const one of missing) print(`  ${one.name}: ${one.cost}${one.detail === undefined ? "" : `\n    ${colours.dim(one.detail)}`}`);
+    print("");
+  }
+  if (baseRuns === undefined) note(`${colours.yellow("?")} only root can tell whether tsilium runs here: sudo tsilium doctor`);
+  else if (baseRuns) note(`${colours.green("✓")} tsilium runs here`);
+  else note(`${colours.red("✗")} tsilium does not run here, see above`);
+  return code;
+}
+
+const indent = (text: string): string => text.replaceAll(/^/gm, "  ");
