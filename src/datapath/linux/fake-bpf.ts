@@ -6,6 +6,7 @@ import type { AttachTarget, Bpf, BpfLink, BpfMap, BpfProgram, LoadedObject, Load
 
 const ENOENT = 2;
 const EBUSY = 16;
+const EEXIST = 17;
 const ENODEV = 19;
 const ENOTSUP = 95;
 
@@ -56,10 +57,12 @@ class FakeLink {
   readonly id = ++lastId;
   program: FakeProgram;
   holders = 0;
+  readonly ifindex: () => number;
   readonly #takeOff: () => void;
 
-  constructor(program: FakeProgram, takeOff: () => void) {
+  constructor(program: FakeProgram, ifindex: () => number, takeOff: () => void) {
     this.program = program;
+    this.ifindex = ifindex;
     this.#takeOff = takeOff;
   }
 
@@ -84,10 +87,18 @@ export function createFakeBpf(network: FakeNetwork, objects: Readonly<Record<str
   };
   const unpin = (path: string): boolean => {
     const what = pins.get(path);
-    if (what === undefined) return false;
+    if (what === undefined) {
+      const below = [...pins.keys()].filter((name) => name.startsWith(`${path}/`));
+      for (const name of below) unpin(name);
+      return below.length > 0;
+    }
     pins.delete(path);
     if (what instanceof FakeLink) what.release();
     return true;
+  };
+  const namesBelow = (directory: string): string[] => {
+    const below = [...pins.keys()].filter((name) => name.startsWith(`${directory}/`));
+    return [...new Set(below.map((name) => name.slice(directory.length + 1).split("/")[0]!))];
   };
   const pinned = <T extends Pinnable>(path: string, type: abstract new (...args: never[]) => T): T | undefined => {
     const what = pins.get(path);
@@ -112,6 +123,7 @@ export function createFakeBpf(network: FakeNetwork, objects: Readonly<Record<str
     return {
       id: link.id,
       programId: () => link.program.id,
+      ifindex: () => link.ifindex(),
       replace(program) {
         link.program = program as FakeProgram;
       },
@@ -133,13 +145,16 @@ export function createFakeBpf(network: FakeNetwork, objects: Readonly<Record<str
       return link && handle(link);
     },
     unpin,
+    pinned: namesBelow,
     inspectObject: (path) => ({ maps: object(path).maps, programs: Object.keys(object(path).programs) }),
     loadObject: (path, options) => load(object(path), options ?? {}, pin),
     attach(program, target) {
-      const { programs } = hookOf(target);
+      const { key, programs } = hookOf(target);
+      const ifindex = () => (hooks.get(key)?.includes(link) && "ifindex" in target ? target.ifindex : 0);
       const what = `attach program ${program.name} to a ${target.kind} hook`;
       if (target.kind === "xdp" && programs.length > 0) throw kernelError(what, EBUSY);
-      const link: FakeLink = new FakeLink(program as FakeProgram, () => {
+      if (target.kind === "tcx" && programs.some((other) => other.program === program)) throw kernelError(what, EEXIST);
+      const link: FakeLink = new FakeLink(program as FakeProgram, ifindex, () => {
         const at = programs.indexOf(link);
         if (at >= 0) programs.splice(at, 1);
       });

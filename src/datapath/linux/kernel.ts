@@ -50,13 +50,18 @@ export interface Bpf {
   openMap(pin: string): BpfMap | undefined;
   openProgram(pin: string): BpfProgram | undefined;
   openLink(pin: string): BpfLink | undefined;
-  /** Removes a pin; false when there was none. What was pinned lives on while something else holds it. */
-  unpin(pin: string): boolean;
+  /**
+   * Removes a pin, or a directory with all pins in it; false when there was nothing. What was pinned lives on while something
+   * else holds it; what a link's last pin held up is taken down shortly after, not at once: detach before where that matters.
+   */
+  unpin(path: string): boolean;
+  /** Names of the pins and directories directly below a directory; none when it doesn't exist. */
+  pinned(directory: string): readonly string[];
   /** Reads a compiled object without touching the kernel. */
   inspectObject(path: string): ObjectSpec;
   /** Loads a compiled object's maps and programs. A refused program throws VERIFIER_REJECTED with the telling line. */
   loadObject(path: string, options?: LoadOptions): LoadedObject;
-  /** Attaches; the result vanishes with its last holder (this process, or a pin). */
+  /** Attaches; the result vanishes with its last holder (this process, or a pin). One program can't be on a TCX hook twice. */
   attach(program: BpfProgram, target: AttachTarget): BpfLink;
   /** Programs on a hook in the order in which they run. Only TCX and XDP hooks can be asked. */
   attached(target: AttachTarget): readonly AttachedProgram[];
@@ -158,6 +163,8 @@ export interface BpfLink {
   readonly id: number;
   /** The program that runs now. */
   programId(): number;
+  /** The interface that it is attached to; 0 when that is gone, or for other hooks. */
+  ifindex(): number;
   /** Puts another program in its place: no packet passes without one of the two. */
   replace(program: BpfProgram): void;
   pin(path: string): void;

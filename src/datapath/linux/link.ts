@@ -10,6 +10,8 @@ const TCX = { ingress: 46, egress: 47 } as const;
 const XDP = 37;
 const PERF_EVENT = 41;
 const F_BEFORE = 8;
+/** enum bpf_link_type. */
+const LINK_TYPE = { XDP: 6, TCX: 11 } as const;
 const XDP_MODE = { generic: 2, native: 4 } as const;
 const ENOENT = 2;
 
@@ -115,6 +117,12 @@ class RealLink implements BpfLink {
     return objectInfo(this.#fd, 16, "link").readUInt32LE(8);
   }
 
+  ifindex(): number {
+    const info = objectInfo(this.#fd, 64, "link");
+    const type = info.readUInt32LE(0);
+    return type === LINK_TYPE.XDP || type === LINK_TYPE.TCX ? info.readUInt32LE(16) : 0;
+  }
+
   replace(program: BpfProgram): void {
     const { fd } = program as RealProgram;
     bpf(Command.LINK_UPDATE, struct(16, [[0, "u32", this.#fd], [4, "u32", fd]]), `replace the program of link ${this.id} by ${program.name}`); // biome-ignore format: one struct
@@ -168,6 +176,10 @@ class ClsactFilter implements BpfLink {
     const id = ClsactFilter.query(this.#target);
     if (id === undefined) throw kernelError(`query ${describeTarget(this.#target)}`, ENOENT);
     return id;
+  }
+
+  ifindex(): number {
+    return this.#target.ifindex;
   }
 
   replace(program: BpfProgram): void {

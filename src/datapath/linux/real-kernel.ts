@@ -1,33 +1,48 @@
-import { unlinkSync } from "node:fs";
+import { readdirSync, readlinkSync, rmSync } from "node:fs";
 import { openPin } from "./bpf-syscall.ts";
+import { kernelError } from "./errors.ts";
 import type { Bpf, Kernel } from "./kernel.ts";
 import { attach, attached, openLink } from "./link.ts";
 import { RealMap } from "./map.ts";
+import { libc } from "./native.ts";
 import { openNetlink } from "./netlink.ts";
 import { networkNamespaces } from "./netns.ts";
 import { inspectObject, loadObject } from "./object.ts";
 import { RealProgram } from "./program.ts";
 import { RealRingBuffer } from "./ring-buffer.ts";
 
-function opened<T>(pin: string, open: (fd: number) => T): T | undefined {
+/** What the kernel calls the three kinds of pinned things, in /proc/self/fd. */
+const kinds = { map: "anon_inode:bpf-map", program: "anon_inode:bpf-prog", link: "anon_inode:bpf-link" } as const;
+
+function opened<T>(pin: string, kind: keyof typeof kinds, open: (fd: number) => T): T | undefined {
   const fd = openPin(pin);
-  return fd === undefined ? undefined : open(fd);
+  if (fd === undefined) return undefined;
+  const found = readlinkSync(`/proc/self/fd/${fd}`).replace(/[[\]]/g, "").replace("_link", "-link");
+  if (found === kinds[kind]) return open(fd);
+  libc.close(fd);
+  throw kernelError(`open the ${kind} pinned at ${pin}`, 22, `it is a ${found}`);
+}
+
+function absentIs<T>(instead: T, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return instead;
+    throw error;
+  }
 }
 
 const bpf: Bpf = {
   createMap: (spec) => RealMap.create(spec),
-  openMap: (pin) => opened(pin, (fd) => new RealMap(fd)),
-  openProgram: (pin) => opened(pin, (fd) => new RealProgram(fd)),
-  openLink: (pin) => opened(pin, openLink),
-  unpin(pin) {
-    try {
-      unlinkSync(pin);
+  openMap: (pin) => opened(pin, "map", (fd) => new RealMap(fd)),
+  openProgram: (pin) => opened(pin, "program", (fd) => new RealProgram(fd)),
+  openLink: (pin) => opened(pin, "link", openLink),
+  unpin: (path) =>
+    absentIs(false, () => {
+      rmSync(path, { recursive: true });
       return true;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
-      throw error;
-    }
-  },
+    }),
+  pinned: (directory) => absentIs<readonly string[]>([], () => readdirSync(directory)),
   inspectObject,
   loadObject,
   attach,

@@ -1,6 +1,7 @@
 // The behaviour of a kernel, as one suite for the real one and the one in memory.
 import assert from "node:assert/strict";
 import { after, before, describe, it, type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type IpAddress, parseAddress, parsePrefix } from "#core/model";
 import { isErrno, KernelError } from "./errors.ts";
 import { type Kernel, type MapSpec, MapType, type NetworkNamespace, NO_PREALLOC } from "./kernel.ts";
@@ -206,6 +207,28 @@ export function kernelBehaviour(title: string, open: () => SuiteSubject): void {
         assert.equal(kernel.bpf.unpin(pin), true);
         assert.equal(kernel.bpf.unpin(pin), false);
       });
+
+      it("pins are listed, and removed with their directory", () => {
+        const directory = `${subject.pins}/several`;
+        assert.deepEqual(kernel.bpf.pinned(directory), []);
+        const map = kernel.bpf.createMap(mapSpec());
+        for (const name of ["one", "two", "deeper/three"]) map.pin(`${directory}/${name}`);
+        map.close();
+        assert.deepEqual([...kernel.bpf.pinned(directory)].sort(), ["deeper", "one", "two"]);
+        assert.equal(kernel.bpf.unpin(directory), true);
+        assert.deepEqual(kernel.bpf.pinned(directory), []);
+        assert.equal(kernel.bpf.unpin(directory), false);
+      });
+
+      it("a pin of another kind is told apart", () => {
+        const pin = `${subject.pins}/kind`;
+        const map = kernel.bpf.createMap(mapSpec());
+        map.pin(pin);
+        assert.throws(() => kernel.bpf.openProgram(pin), /pinned at .*kind/);
+        assert.throws(() => kernel.bpf.openLink(pin), /pinned at .*kind/);
+        map.close();
+        kernel.bpf.unpin(pin);
+      });
     });
 
     describe("objects and programs", () => {
@@ -351,6 +374,10 @@ export function kernelBehaviour(title: string, open: () => SuiteSubject): void {
         const foreign = kernel.bpf.attach(programs.second, target);
         const ours = kernel.bpf.attach(programs.first, { ...target, first: true });
         assert.deepEqual(names(kernel.bpf.attached(target)), ["first", "second"]);
+        assert.throws(
+          () => kernel.bpf.attach(programs.first, target),
+          (e) => isErrno(e, "EEXIST"),
+        );
         assert.deepEqual(kernel.bpf.attached({ ...target, direction: "egress" }), []);
         foreign.close();
         assert.deepEqual(names(kernel.bpf.attached(target)), ["first"]);
@@ -358,7 +385,7 @@ export function kernelBehaviour(title: string, open: () => SuiteSubject): void {
         assert.deepEqual(kernel.bpf.attached(target), []);
       });
 
-      it("a pinned link outlives its holder, is found again, and gets another program in place", (t) => {
+      it("a pinned link outlives its holder, is found again, and gets another program in place", async (t) => {
         const { netns, a } = veth(t);
         const programs = withProbe(t);
         const pin = `${subject.pins}/link`;
@@ -369,12 +396,29 @@ export function kernelBehaviour(title: string, open: () => SuiteSubject): void {
         link.close();
         const again = kernel.bpf.openLink(pin)!;
         assert.equal(again.programId(), programs.first.id);
+        assert.equal(again.ifindex(), a.index);
         again.replace(programs.second);
         assert.equal(again.programId(), programs.second.id);
         assert.deepEqual(names(kernel.bpf.attached(target)), ["second"]);
         again.close();
         assert.equal(kernel.bpf.unpin(pin), true);
+        // The kernel lets go of a link's last pin in a worker of its own.
+        for (let tries = 0; tries < 100 && kernel.bpf.attached(target).length > 0; tries++) await sleep(10);
         assert.deepEqual(kernel.bpf.attached(target), []);
+      });
+
+      it("a link whose interface has vanished says so", (t) => {
+        const { netns, netlink, a } = veth(t);
+        const link = kernel.bpf.attach(withProbe(t).first, {
+          kind: "tcx",
+          ifindex: a.index,
+          direction: "ingress",
+          netns,
+        });
+        assert.equal(link.ifindex(), a.index);
+        netlink.apply([{ kind: "deleteLink", ifindex: a.index }]);
+        assert.equal(link.ifindex(), 0);
+        link.close();
       });
 
       it("detach works although a pin holds the link", (t) => {

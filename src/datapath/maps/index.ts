@@ -1,0 +1,17 @@
+/**
+ * The datapath's maps with decoded keys and values: name, codecs, who writes, who reads, what happens when full.
+ * @module
+ */
+export { type DatapathMaps, type MapName, mapDefinitions, openDatapathMaps } from "./definitions.ts";
+export type { DescribedEntry } from "./describe.ts";
+export {
+  decodePolicyKey,
+  ipcacheKey,
+  ipcachePrefix,
+  ipv4Address,
+  ipv4Number,
+  l4Prefix,
+  type PolicyMatchKey,
+  policyKey,
+} from "./keys.ts";
+export { type MapDefinition, openTypedMap, shapeMismatch, type TypedMap } from "./typed-map.ts";
