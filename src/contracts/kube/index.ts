@@ -93,7 +93,7 @@ export {
   resourcePath,
   resources,
 } from "./resources.ts";
-export { type Schema, schemaName } from "./schema.ts";
+export { type NamedSchema, namedSchema, type Schema } from "./schema.ts";
 export {
   type FieldQuery,
   type LabelQuery,
@@ -103,4 +103,10 @@ export {
   parseFieldQuery,
   parseLabelQuery,
 } from "./selector.ts";
-export { type Checked, checkStructure, type SchemaProblem, type UnknownField } from "./structural.ts";
+export {
+  type Checked,
+  type CheckOptions,
+  checkStructure,
+  type SchemaProblem,
+  type UnknownField,
+} from "./structural.ts";

@@ -221,6 +221,7 @@ export const resources: readonly Resource[] = [
     plural: "ciliumendpoints",
     shortNames: ["cep", "ciliumep"],
     categories: ["cilium"],
+    hasStatus: false, // As in Cilium: the status is all there is, and is written with the object.
     columns: [
       column("Security Identity", ".status.identity.id", "Numeric identity of the endpoint.", { type: "integer" }),
       column("Ingress Enforcement", ".status.policy.ingress.state", "Whether policy is enforced for traffic in.", {

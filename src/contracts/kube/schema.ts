@@ -34,16 +34,23 @@ export interface Schema {
   readonly "x-kubernetes-patch-merge-key"?: string;
 }
 
-const names = new WeakMap<Schema, string>();
+/** A schema that OpenAPI documents hold once, under a name. */
+export interface NamedSchema {
+  readonly name: string;
+  /** The schema with its own description, where a copy of it stands under another. */
+  readonly schema: Schema;
+}
+
+const names = new WeakMap<Schema, NamedSchema>();
 
 /** Gives a schema the name under which OpenAPI documents hold it once and refer to it. */
 export function named(name: string, schema: Schema): Schema {
-  names.set(schema, name);
+  names.set(schema, { name, schema });
   return schema;
 }
 
-/** The name given by `named`. */
-export const schemaName = (schema: Schema): string | undefined => names.get(schema);
+/** The name given by `named`, also for copies made by `describe`; undefined if the schema has none. */
+export const namedSchema = (schema: Schema): NamedSchema | undefined => names.get(schema);
 
 // Short constructors, so that a schema reads like the object it describes.
 
@@ -122,6 +129,7 @@ export const intOrString = (description: string, more: Schema = {}): Schema => (
 /** The same schema under another description. */
 export const describe = (description: string, schema: Schema): Schema => {
   const copy = { ...schema, description };
-  const name = schemaName(schema);
-  return name === undefined ? copy : named(name, copy);
+  const original = namedSchema(schema);
+  if (original !== undefined) names.set(copy, original);
+  return copy;
 };

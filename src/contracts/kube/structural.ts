@@ -51,11 +51,20 @@ function patternOf(source: string): RegExp {
   return pattern;
 }
 
-/** Checks `value` against `schema`; `path` is where the value stands ("" for a whole object). Never throws on bad values. */
-export function checkStructure(schema: Schema, value: unknown, path = ""): Checked {
+/** How to check. */
+export interface CheckOptions {
+  /** Where the value stands; "" (the default) for a whole object. */
+  readonly path?: string;
+  /** The value is a part of an object: nothing is required, and no defaults are filled in. */
+  readonly partial?: boolean;
+}
+
+/** Checks `value` against `schema`. Never throws on bad values; finds all problems, not just the first. */
+export function checkStructure(schema: Schema, value: unknown, options: CheckOptions = {}): Checked {
   const problems: SchemaProblem[] = [];
   const unknownFields: UnknownField[] = [];
-  const checked = new Walk(problems, unknownFields).visit(schema, value, path, 0);
+  const walk = new Walk(problems, unknownFields, options.partial ?? false);
+  const checked = walk.visit(schema, value, options.path ?? "", 0);
   return { value: checked, problems, unknownFields };
 }
 
@@ -81,10 +90,12 @@ function show(value: unknown): string {
 class Walk {
   readonly problems: SchemaProblem[];
   readonly unknownFields: UnknownField[];
+  readonly partial: boolean;
 
-  constructor(problems: SchemaProblem[], unknownFields: UnknownField[]) {
+  constructor(problems: SchemaProblem[], unknownFields: UnknownField[], partial: boolean) {
     this.problems = problems;
     this.unknownFields = unknownFields;
+    this.partial = partial;
   }
 
   visit(schema: Schema, value: unknown, path: string, depth: number): unknown {
@@ -149,6 +160,7 @@ class Walk {
         setField(out, name, checked);
       }
     }
+    if (this.partial) return changed ? out : value;
     for (const [name, property] of Object.entries(properties ?? {})) {
       if (property.default !== undefined && !Object.hasOwn(out, name)) {
         out[name] = property.default;
