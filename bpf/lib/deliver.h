@@ -6,10 +6,15 @@
 #include "metrics.h"
 #include "packet.h"
 
-/* Into a workload of this node, past the host's stack: the packet changes namespaces on this CPU, without a queue. The
- * frame keeps the sender's MAC addresses. Nobody looks at them: the packet has been classed as "for this host" when it came in, and
- * that stays with it; rewriting them costs a copy of the header whenever TCP still holds on to the packet. */
-inline_always int deliver_to_endpoint(const struct endpoint *endpoint)
+_Static_assert(__builtin_offsetof(struct endpoint, host_mac) == __builtin_offsetof(struct endpoint, mac) + ETH_ALEN,
+	       "the two addresses lie like the start of a frame to the workload");
+
+/* Into a workload of this node, past the host's stack: the packet changes namespaces on this CPU, without a queue. As a frame
+ * from its next hop. Written by the helper, not in place: a program that writes packets in place gets a prologue that looks at
+ * every packet, also at those that it only reads. */
+inline_always int deliver_to_endpoint(struct __sk_buff *skb, const struct endpoint *endpoint)
 {
+	if (unlikely(checked(bpf_skb_store_bytes(skb, 0, endpoint->mac, 2 * ETH_ALEN, 0), SITE_STORE_BYTES) < 0))
+		return TC_ACT_SHOT;
 	return bpf_redirect_peer(endpoint->ifindex, 0);
 }

@@ -157,8 +157,10 @@ stage int slow_to_endpoint(struct __sk_buff *skb)
 	flow->dst.ep = flow->subject = id;
 	if (packet->kind == KIND_ARP && !reason)
 		return TC_ACT_OK; /* the host's own; the answer ends at from_endpoint */
-	if (packet->kind == KIND_NEIGHBOUR || (packet->family && address_is_multicast(packet)))
+	if (packet->kind == KIND_NEIGHBOUR)
 		return drop_quietly(skb, DROP_FORBIDDEN_ICMP6, DIRECTION_INGRESS);
+	if (packet->family && address_is_multicast(packet))
+		return drop_quietly(skb, DROP_STALE_OR_UNROUTABLE, DIRECTION_INGRESS);
 	if (reason || !endpoint)
 		return drop(skb, packet, flow, reason);
 	if (!is_own_address(endpoint, &packet->dst, packet->family))

@@ -52,7 +52,7 @@ inline_always int established_deliver(struct __sk_buff *skb, endpoint_id_t sende
 	if (hook == POINT_FROM_ENDPOINT)
 		count_forwarded(skb, DIRECTION_EGRESS);
 	count_forwarded(skb, DIRECTION_INGRESS);
-	return deliver_to_endpoint(endpoint);
+	return deliver_to_endpoint(skb, endpoint);
 }
 
 inline_always int established_entry(struct __sk_buff *skb, struct ct_entry *entry, int source_is_lo, __u8 protocol,

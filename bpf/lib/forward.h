@@ -23,5 +23,5 @@ stage int forward(struct __sk_buff *skb, const struct packet *packet, const stru
 	if (!endpoint || !endpoint->ifindex)
 		return drop(skb, packet, flow, DROP_STALE_OR_UNROUTABLE);
 	count_forwarded(skb, DIRECTION_INGRESS);
-	return deliver_to_endpoint(endpoint);
+	return deliver_to_endpoint(skb, endpoint);
 }

@@ -276,7 +276,7 @@ stage int nat_error_out(struct __sk_buff *skb, struct packet *packet)
 /* A router's ICMP error about something that left through a mapping. */
 stage int nat_error_in(struct __sk_buff *skb, struct packet *packet)
 {
-	struct rewrite rewrite = { .is_source = 1 };
+	struct rewrite rewrite = {};
 	struct nat_value *value;
 	struct packet quoted;
 	struct nat_key key;
@@ -289,6 +289,7 @@ stage int nat_error_in(struct __sk_buff *skb, struct packet *packet)
 	value = bpf_map_lookup_elem(&nat, &key);
 	if (!value)
 		return DROP_NONE;
+	rewrite.is_source = 1;
 	rewrite.from = quoted.src;
 	rewrite.to = value->addr;
 	rewrite.from_port = quoted.sport;
@@ -304,7 +305,7 @@ stage int nat_error_in(struct __sk_buff *skb, struct packet *packet)
 /* A packet leaving for the world on a connection that a workload of this node opened. */
 stage int nat_out(struct __sk_buff *skb, struct packet *packet, const struct node_config *config)
 {
-	struct rewrite rewrite = { .is_source = 1 };
+	struct rewrite rewrite = {};
 	struct nat_value fresh = {};
 	struct nat_value *value;
 	struct nat_key key;
@@ -324,6 +325,7 @@ stage int nat_out(struct __sk_buff *skb, struct packet *packet, const struct nod
 			return reason;
 		value = &fresh;
 	}
+	rewrite.is_source = 1;
 	rewrite.from = packet->src;
 	rewrite.to = value->addr;
 	rewrite.from_port = packet->sport;

@@ -35,30 +35,25 @@ struct arp_ipv4 {
 inline_always int answer(struct __sk_buff *skb, const struct endpoint *endpoint)
 {
 	checked(bpf_skb_change_type(skb, 0 /* PACKET_HOST */), SITE_CHANGE_TYPE);
-	return deliver_to_endpoint(endpoint);
+	return deliver_to_endpoint(skb, endpoint);
 }
 
 stage int arp_answer(struct __sk_buff *skb, const struct endpoint *endpoint)
 {
-	struct {
-		struct ethhdr eth;
-		struct arp_ipv4 arp;
-	} __attribute__((packed)) frame;
+	struct arp_ipv4 arp;
 
-	if (load(skb, 0, &frame, sizeof(frame)) < 0)
+	if (load(skb, ETH_HLEN, &arp, sizeof(arp)) < 0)
 		return drop_quietly(skb, DROP_INVALID_PACKET, DIRECTION_EGRESS);
-	if (frame.arp.hardware != bpf_htons(1) || frame.arp.protocol != bpf_htons(ETH_P_IP) ||
-	    frame.arp.operation != bpf_htons(ARP_REQUEST) || frame.arp.target_ip != bpf_htonl(GATEWAY_IPV4))
+	if (arp.hardware != bpf_htons(1) || arp.protocol != bpf_htons(ETH_P_IP) ||
+	    arp.operation != bpf_htons(ARP_REQUEST) || arp.target_ip != bpf_htonl(GATEWAY_IPV4))
 		return drop_quietly(skb, DROP_UNSUPPORTED_L2, DIRECTION_EGRESS);
 
-	__builtin_memcpy(frame.eth.h_dest, frame.eth.h_source, ETH_ALEN);
-	__builtin_memcpy(frame.eth.h_source, endpoint->host_mac, ETH_ALEN);
-	frame.arp.operation = bpf_htons(ARP_REPLY);
-	__builtin_memcpy(frame.arp.target_mac, frame.arp.sender_mac, ETH_ALEN);
-	frame.arp.target_ip = frame.arp.sender_ip;
-	__builtin_memcpy(frame.arp.sender_mac, endpoint->host_mac, ETH_ALEN);
-	frame.arp.sender_ip = bpf_htonl(GATEWAY_IPV4);
-	if (checked(bpf_skb_store_bytes(skb, 0, &frame, sizeof(frame), 0), SITE_STORE_BYTES) < 0)
+	arp.operation = bpf_htons(ARP_REPLY);
+	__builtin_memcpy(arp.target_mac, arp.sender_mac, ETH_ALEN);
+	arp.target_ip = arp.sender_ip;
+	__builtin_memcpy(arp.sender_mac, endpoint->host_mac, ETH_ALEN);
+	arp.sender_ip = bpf_htonl(GATEWAY_IPV4);
+	if (checked(bpf_skb_store_bytes(skb, ETH_HLEN, &arp, sizeof(arp), 0), SITE_STORE_BYTES) < 0)
 		return drop_quietly(skb, DROP_WRITE_ERROR, DIRECTION_EGRESS);
 	return answer(skb, endpoint);
 }
@@ -94,22 +89,16 @@ inline_always int is_gateway_ipv6(const struct ip_addr *address)
 	return words[0] == bpf_htonl(0xfe800000) && !words[1] && !words[2] && words[3] == bpf_htonl(1);
 }
 
-/* Turns the solicitation into the advertisement, written as one frame. */
+/* Turns the solicitation into the advertisement. */
 stage int nd_advertise(struct __sk_buff *skb, const struct packet *packet, const struct endpoint *endpoint)
 {
 	struct {
-		__u8 pad[2]; /* aligns what follows the link header */
-		struct ethhdr eth;
 		struct ipv6hdr ip;
 		struct nd_message nd;
-	} __attribute__((packed, aligned(4))) frame = {};
+	} frame = {};
 	__be32 pseudo[2] = { bpf_htonl(sizeof(frame.nd)), bpf_htonl(IPPROTO_ICMPV6) };
 	__u32 sum;
 
-	if (load(skb, 0, &frame.eth, sizeof(frame.eth)) < 0)
-		return DROP_INVALID_PACKET;
-	__builtin_memcpy(frame.eth.h_dest, frame.eth.h_source, ETH_ALEN);
-	__builtin_memcpy(frame.eth.h_source, endpoint->host_mac, ETH_ALEN);
 	*(__u8 *)&frame.ip = 0x60;
 	frame.ip.payload_len = bpf_htons(sizeof(frame.nd));
 	frame.ip.nexthdr = IPPROTO_ICMPV6;
@@ -129,8 +118,8 @@ stage int nd_advertise(struct __sk_buff *skb, const struct packet *packet, const
 	sum = bpf_csum_diff(0, 0, pseudo, sizeof(pseudo), sum);
 	frame.nd.checksum = checksum_fold(sum);
 
-	if (checked(bpf_skb_change_tail(skb, sizeof(frame) - sizeof(frame.pad), 0), SITE_CHANGE_TAIL) < 0 ||
-	    checked(bpf_skb_store_bytes(skb, 0, &frame.eth, sizeof(frame) - sizeof(frame.pad), 0), SITE_STORE_BYTES) < 0)
+	if (checked(bpf_skb_change_tail(skb, ETH_HLEN + sizeof(frame), 0), SITE_CHANGE_TAIL) < 0 ||
+	    checked(bpf_skb_store_bytes(skb, ETH_HLEN, &frame, sizeof(frame), 0), SITE_STORE_BYTES) < 0)
 		return DROP_WRITE_ERROR;
 	return DROP_NONE;
 }

@@ -114,21 +114,22 @@ stage int proxy_leg_answered(const struct packet *packet)
 /* A packet of the proxy on its way to a server: opens or continues the proxy's leg. */
 stage int proxy_leg_forward(const struct packet *packet)
 {
-	struct ct_entry leg = { .flags = CT_F_PROXY_LEG };
 	struct ct_entry *entry = ct_find(packet, CT_LEG_PROXY);
+	struct ct_entry leg = {};
 
 	if (entry && !ct_is_reply(entry, packet) && !(is_tcp_open(packet) && entry->flags & CT_F_ESTABLISHED)) {
 		ct_advance(entry, packet);
 		return DROP_NONE;
 	}
+	leg.flags = CT_F_PROXY_LEG;
 	return ct_create(packet, &leg, CT_LEG_PROXY);
 }
 
 /* The first packet of a proxy's leg that was never seen leaving (to a server on this node it goes over loopback). */
 stage int proxy_leg_adopt(struct __sk_buff *skb, const struct packet *packet)
 {
-	struct ct_entry leg = { .flags = CT_F_PROXY_LEG | CT_F_SEEN_REPLY };
 	struct packet forward = *packet;
+	struct ct_entry leg = {};
 
 	if (packet->protocol != IPPROTO_TCP || is_tcp_open(packet) || !proxy_has_socket(skb, packet))
 		return 0;
@@ -136,5 +137,6 @@ stage int proxy_leg_adopt(struct __sk_buff *skb, const struct packet *packet)
 	forward.dst = packet->src;
 	forward.sport = packet->dport;
 	forward.dport = packet->sport;
+	leg.flags = CT_F_PROXY_LEG | CT_F_SEEN_REPLY;
 	return ct_create(&forward, &leg, CT_LEG_PROXY) == DROP_NONE;
 }
