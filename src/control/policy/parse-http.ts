@@ -35,6 +35,7 @@ function parseHttpRule(reader: Reader, value: unknown, path: string): HttpRule |
     ...(target === undefined ? {} : { path: target }),
     ...(host === undefined ? {} : { host }),
     headers,
+    place: path,
   };
 }
 

@@ -67,6 +67,8 @@ export interface HttpRule {
   readonly path?: string;
   readonly host?: string;
   readonly headers: readonly HeaderRequirement[];
+  /** Where it is written, relative to the object. */
+  readonly place: string;
 }
 
 /** One list of ports, with what is allowed on them. No matches: the list allows nothing. */

@@ -1,0 +1,351 @@
+/** Rules x identities -> a policy set per subject, kept up to date change by change. */
+import {
+  type Direction,
+  formatPrefix,
+  type Identity,
+  type NumericIdentity,
+  type Prefix,
+  Reserved,
+  type ReservedName,
+  reservedLabels,
+} from "#core/model";
+import { makeEntries, Provenance } from "./entries.ts";
+import { makeFilters } from "./filters.ts";
+import {
+  type DirectionGrants,
+  type Enforcement,
+  type GrantContext,
+  type ResolvedStatement,
+  resolveDirection,
+} from "./grants.ts";
+import type { KnownIdentity } from "./peers.ts";
+import { type PolicySet, samePolicy } from "./policy-set.ts";
+import type { Peer, Rule, Statement } from "./rule.ts";
+import { type CachedSelector, SelectorCache } from "./selector-cache.ts";
+
+/** How an engine is set up. */
+export interface EngineOptions {
+  /** This cluster's name; "default". */
+  readonly clusterName?: string;
+  readonly enforcement?: Enforcement;
+  /** Let through and report what would be denied. */
+  readonly audit?: boolean;
+}
+
+/** What changed since the last call of `flush`. */
+export interface PolicyChanges {
+  /** Subjects whose policy is another one now, or new. Subjects under the same rules share one object. */
+  readonly changed: ReadonlyMap<NumericIdentity, PolicySet>;
+  readonly removed: readonly NumericIdentity[];
+}
+
+/**
+ * The policy engine. Tell it of rules, identities and subjects in any order; `flush` computes what that changed, and only
+ * that. Knows the reserved identities from the start. Not reentrant; holds no clock, does no I/O.
+ */
+export interface PolicyEngine {
+  /** Adds or replaces the rules of one object; `key` names it (e.g. `CiliumNetworkPolicy/default/web`). */
+  upsertRules(key: string, rules: readonly Rule[]): void;
+  removeRules(key: string): void;
+  /** Adds or replaces an identity: of pods anywhere, or of a prefix. */
+  upsertIdentity(identity: Identity): void;
+  /** Forgets an identity; as a subject it is removed, too. */
+  removeIdentity(id: NumericIdentity): void;
+  /** Wants the policy of this identity: an endpoint here has it. It need not be known yet. */
+  addSubject(id: NumericIdentity): void;
+  removeSubject(id: NumericIdentity): void;
+  /** Computes the policies of all subjects that a change has touched. */
+  flush(): PolicyChanges;
+  /** The policy of a subject as of the last `flush`. */
+  policyOf(id: NumericIdentity): PolicySet | undefined;
+  /** Rules that select an identity, in a stable order. */
+  rulesFor(id: NumericIdentity): readonly Rule[];
+  /** A known identity. */
+  identity(id: NumericIdentity): Identity | undefined;
+  /** Prefixes that rules name: each needs an identity (see `createPrefixIdentities` of #control/identity). */
+  neededPrefixes(): readonly Prefix[];
+  /** Cluster name and enforcement, as explanations need them. */
+  readonly options: Required<EngineOptions>;
+}
+
+/** One rule in use. */
+interface RuleUse {
+  readonly rule: Rule;
+  /** Orders rules independently of when they came. */
+  readonly order: string;
+  readonly number: number;
+  subject: CachedSelector<RuleUse>;
+  statements: readonly (ResolvedStatement & { readonly selectors: readonly CachedSelector<RuleUse>[] })[];
+  /** Subjects that the rule selects. */
+  readonly subjects: Set<NumericIdentity>;
+}
+
+/** Subjects that the same rules select: what is computed for one of them holds for all. Immutable. */
+interface SubjectClass {
+  readonly number: number;
+  /** In order. */
+  readonly rules: readonly RuleUse[];
+}
+
+interface Subject {
+  class: SubjectClass;
+  /** Rules that came or went since the class was determined; a rule that did both is in neither. */
+  readonly toggled: Set<RuleUse>;
+  set: PolicySet | undefined;
+}
+
+/** Makes an engine without rules. */
+export function createPolicyEngine(options: EngineOptions = {}): PolicyEngine {
+  return new Engine(options);
+}
+
+class Engine implements PolicyEngine {
+  readonly options: Required<EngineOptions>;
+  readonly #objects = new Map<string, readonly RuleUse[]>();
+  readonly #rules = new Set<RuleUse>();
+  readonly #subjects = new Map<NumericIdentity, Subject>();
+  readonly #dirtySubjects = new Set<NumericIdentity>();
+  /** Rules whose peers are others than at the last flush. */
+  readonly #dirtyRules = new Set<RuleUse>();
+  #removed: NumericIdentity[] = [];
+  readonly #cache: SelectorCache<RuleUse>;
+  #count = 0;
+
+  constructor(options: EngineOptions) {
+    this.options = {
+      clusterName: options.clusterName ?? "default",
+      enforcement: options.enforcement ?? "default",
+      audit: options.audit ?? false,
+    };
+    this.#cache = new SelectorCache(this.options.clusterName, (use, selector, id) =>
+      this.#onSelection(use, selector, id),
+    );
+    for (const [name, id] of Object.entries(Reserved))
+      if (id !== Reserved.unknown) this.#cache.upsertIdentity({ id, labels: reservedLabels(name as ReservedName) });
+  }
+
+  upsertRules(key: string, rules: readonly Rule[]): void {
+    this.removeRules(key);
+    const uses = rules.map((rule, i) => this.#use(rule, `${key} ${String(i).padStart(6, "0")}`));
+    this.#objects.set(key, uses);
+  }
+
+  removeRules(key: string): void {
+    for (const use of this.#objects.get(key) ?? []) {
+      for (const id of use.subjects) {
+        toggle(this.#subjects.get(id)?.toggled, use);
+        this.#dirtySubjects.add(id);
+      }
+      use.subjects.clear();
+      this.#cache.release(use.subject, use);
+      for (const { selectors } of use.statements) for (const selector of selectors) this.#cache.release(selector, use);
+      this.#rules.delete(use);
+      this.#dirtyRules.delete(use);
+    }
+    this.#objects.delete(key);
+  }
+
+  upsertIdentity(identity: Identity): void {
+    const isSubject = this.#subjects.has(identity.id);
+    this.#cache.upsertIdentity(identity);
+    // Its own labels may decide: named ports, or being in the state of init.
+    if (isSubject) this.#dirtySubjects.add(identity.id);
+  }
+
+  removeIdentity(id: NumericIdentity): void {
+    this.removeSubject(id);
+    this.#cache.removeIdentity(id);
+  }
+
+  addSubject(id: NumericIdentity): void {
+    if (this.#subjects.has(id)) return;
+    const subject: Subject = { class: noRules, toggled: new Set(), set: undefined };
+    this.#subjects.set(id, subject);
+    this.#dirtySubjects.add(id);
+    for (const use of this.#rules)
+      if (use.subject.matches.has(id)) {
+        use.subjects.add(id);
+        toggle(subject.toggled, use);
+      }
+  }
+
+  removeSubject(id: NumericIdentity): void {
+    const subject = this.#subjects.get(id);
+    if (subject === undefined) return;
+    for (const use of this.#rules) use.subjects.delete(id);
+    this.#subjects.delete(id);
+    this.#dirtySubjects.delete(id);
+    if (subject.set !== undefined) this.#removed.push(id);
+  }
+
+  flush(): PolicyChanges {
+    for (const use of this.#dirtyRules) for (const id of use.subjects) this.#dirtySubjects.add(id);
+    this.#dirtyRules.clear();
+    const changed = new Map<NumericIdentity, PolicySet>();
+    const classes = new Map<string, SubjectClass>();
+    const computed = new Map<string, PolicySet>();
+    const same = createComparison();
+    for (const id of this.#dirtySubjects) {
+      const subject = this.#subjects.get(id);
+      const known = this.#cache.identity(id);
+      if (subject === undefined || known === undefined) continue;
+      this.#classify(subject, classes);
+      const key = sharingKey(subject.class, known);
+      let set = computed.get(key);
+      if (set === undefined) {
+        set = this.#compute(subject.class.rules, known);
+        computed.set(key, set);
+      }
+      if (subject.set !== undefined && same(subject.set, set)) continue;
+      subject.set = set;
+      changed.set(id, set);
+    }
+    this.#dirtySubjects.clear();
+    const removed = this.#removed.filter((id) => !this.#subjects.has(id));
+    this.#removed = [];
+    return { changed, removed };
+  }
+
+  policyOf(id: NumericIdentity): PolicySet | undefined {
+    return this.#subjects.get(id)?.set;
+  }
+
+  rulesFor(id: NumericIdentity): readonly Rule[] {
+    return sorted([...this.#rules].filter((use) => use.subject.matches.has(id))).map((use) => use.rule);
+  }
+
+  identity(id: NumericIdentity): Identity | undefined {
+    return this.#cache.identity(id)?.identity;
+  }
+
+  neededPrefixes(): readonly Prefix[] {
+    const byText = new Map<string, Prefix>();
+    for (const { rule } of this.#rules)
+      for (const { peers } of rule.statements)
+        for (const peer of peers === "any" ? [] : peers)
+          if (peer.kind === "cidr")
+            for (const prefix of [peer.prefix, ...peer.except]) byText.set(formatPrefix(prefix), prefix);
+    return [...byText.values()];
+  }
+
+  #use(rule: Rule, order: string): RuleUse {
+    const nobody = { key: "", matches: new Set<NumericIdentity>(), users: new Set<RuleUse>() };
+    const use: RuleUse = { rule, order, number: this.#count++, subject: nobody, statements: [], subjects: new Set() };
+    use.subject = this.#cache.acquireSubject(rule.subject, use);
+    use.statements = rule.statements.map((statement) => this.#resolve(statement, use));
+    this.#rules.add(use);
+    this.#selectSubjects(use);
+    return use;
+  }
+
+  #resolve(statement: Statement, use: RuleUse): RuleUse["statements"][number] {
+    const { peers } = statement;
+    const named = statement.direction === "egress" && statement.ports !== "any" && statement.ports.some(hasName);
+    const extra = named ? [this.#cache.acquireNamed(use)] : [];
+    if (peers === "any" || peers.some(isAnyone)) return { statement, peers: "any", selectors: extra };
+    const selectors = peers.map((peer) => this.#cache.acquirePeer(peer, use));
+    return { statement, peers: selectors, selectors: [...selectors, ...extra] };
+  }
+
+  #onSelection(use: RuleUse, selector: CachedSelector<RuleUse>, id: NumericIdentity): void {
+    if (use.statements.some(({ selectors }) => selectors.includes(selector))) this.#dirtyRules.add(use);
+    const subject = use.subject === selector ? this.#subjects.get(id) : undefined;
+    if (subject === undefined) return;
+    if (!use.subjects.delete(id)) use.subjects.add(id);
+    toggle(subject.toggled, use);
+    this.#dirtySubjects.add(id);
+  }
+
+  #selectSubjects(use: RuleUse): void {
+    const smaller = use.subject.matches.size < this.#subjects.size ? use.subject.matches : this.#subjects.keys();
+    for (const id of smaller) {
+      const subject = this.#subjects.get(id);
+      if (subject === undefined || !use.subject.matches.has(id)) continue;
+      use.subjects.add(id);
+      toggle(subject.toggled, use);
+      this.#dirtySubjects.add(id);
+    }
+  }
+
+  /** Moves the subject to the class of its rules. Subjects that came from one class by the same changes end in one class. */
+  #classify(subject: Subject, classes: Map<string, SubjectClass>): void {
+    if (subject.toggled.size === 0) return;
+    const numbers = [...subject.toggled].map((use) => use.number).sort((a, b) => a - b);
+    const key = `${subject.class.number}: ${numbers.join(",")}`;
+    let found = classes.get(key);
+    if (found === undefined) {
+      const rules = new Set(subject.class.rules);
+      for (const use of subject.toggled) toggle(rules, use);
+      found = rules.size === 0 ? noRules : { number: ++this.#count, rules: sorted(rules) };
+      classes.set(key, found);
+    }
+    subject.class = found;
+    subject.toggled.clear();
+  }
+
+  #compute(rules: readonly RuleUse[], subject: KnownIdentity): PolicySet {
+    const context: GrantContext = {
+      enforcement: this.options.enforcement,
+      subject,
+      identity: (id) => this.#cache.identity(id),
+      named: () =>
+        [...this.#cache.identities()].filter((known) => known.namedPorts.length > 0).map((known) => known.identity.id),
+    };
+    return makePolicySet((direction) => resolveDirection(direction, rules, context), this.options.audit);
+  }
+}
+
+/** Entries, filters and provenance of both directions. */
+function makePolicySet(resolve: (direction: Direction) => DirectionGrants, audit: boolean): PolicySet {
+  const provenance = new Provenance();
+  const ingress = resolve("ingress");
+  const egress = resolve("egress");
+  return {
+    entries: [
+      ...makeEntries("ingress", ingress, provenance, audit),
+      ...makeEntries("egress", egress, provenance, audit),
+    ],
+    provenance: provenance.lists,
+    filters: [...makeFilters("ingress", ingress, audit), ...makeFilters("egress", egress, audit)],
+    enforced: { ingress: ingress.enforced, egress: egress.enforced },
+  };
+}
+
+/** The policy of a subject that no rule selects: everything is let through. */
+export const unenforcedPolicy: PolicySet = makePolicySet(() => ({ enforced: false, grants: [] }), false);
+
+function sorted(rules: Iterable<RuleUse>): RuleUse[] {
+  return [...rules].sort((a, b) => (a.order < b.order ? -1 : a.order > b.order ? 1 : 0));
+}
+
+const noRules: SubjectClass = { number: 0, rules: [] };
+
+function toggle(rules: Set<RuleUse> | undefined, use: RuleUse): void {
+  if (rules !== undefined && !rules.delete(use)) rules.add(use);
+}
+
+/** Subjects with equal keys have the same policy: besides the rules only names of their own ports and init matter. */
+function sharingKey(of: SubjectClass, subject: KnownIdentity): string {
+  const own = subject.identity.labels.filter((label) => label.source === "gen" || label.source === "reserved");
+  return `${of.number} ${own.map((label) => `${label.source}:${label.key}=${label.value}`).join(",")}`;
+}
+
+/** Compares sets; of a pair that many subjects share the answer is kept. */
+function createComparison(): (a: PolicySet, b: PolicySet) => boolean {
+  const known = new Map<PolicySet, Map<PolicySet, boolean>>();
+  return (a, b) => {
+    const answers = known.get(a) ?? new Map<PolicySet, boolean>();
+    known.set(a, answers);
+    const answer = answers.get(b) ?? samePolicy(a, b);
+    answers.set(b, answer);
+    return answer;
+  };
+}
+
+function isAnyone(peer: Peer): boolean {
+  return peer.kind === "entity" && peer.entity === "all";
+}
+
+function hasName(list: Exclude<Statement["ports"], "any">[number]): boolean {
+  return list.matches.some((match) => match.kind === "named");
+}

@@ -1,0 +1,151 @@
+/** Orders -> entries of a policy map, such that the kernel's two longest-prefix lookups find what outranks all else. */
+import type { Direction, NumericIdentity } from "#core/model";
+import type { DirectionGrants, Grant } from "./grants.ts";
+import { maskRange } from "./masks.ts";
+import { type Entry, type EntryAction, l4Prefix, precedenceOf } from "./policy-set.ts";
+import type { RuleRef } from "./rule.ts";
+
+interface Draft {
+  readonly protocol: number;
+  readonly port: number;
+  readonly portPrefix: number;
+  precedence: number;
+  action: EntryAction;
+  refs: RuleRef[];
+}
+
+/** Protocol and masked port as one number. */
+type L4Key = number;
+/** The trie of one identity, by exact key. */
+type Trie = Map<L4Key, Draft>;
+
+const any = 0 as NumericIdentity;
+const keyOf = (protocol: number, port: number, portPrefix: number): L4Key =>
+  (protocol * 32 + portPrefix) * 65536 + port;
+
+/** Turns refs into cookies; equal lists share one. */
+export class Provenance {
+  readonly lists: (readonly RuleRef[])[] = [[]];
+  readonly #cookies = new Map<string, number>();
+  readonly #numbers = new Map<RuleRef, number>();
+
+  cookie(refs: readonly RuleRef[]): number {
+    if (refs.length === 0) return 0;
+    const key = refs.map((ref) => this.#numberOf(ref)).join(",");
+    let cookie = this.#cookies.get(key);
+    if (cookie === undefined) {
+      cookie = this.lists.push(refs) - 1;
+      this.#cookies.set(key, cookie);
+    }
+    return cookie;
+  }
+
+  #numberOf(ref: RuleRef): number {
+    let number = this.#numbers.get(ref);
+    if (number === undefined) {
+      number = this.#numbers.size;
+      this.#numbers.set(ref, number);
+    }
+    return number;
+  }
+}
+
+/** Makes the entries of one direction. With `audit`, what would be denied is let through and reported. */
+export function makeEntries(
+  direction: Direction,
+  { enforced, grants }: DirectionGrants,
+  provenance: Provenance,
+  audit: boolean,
+): Entry[] {
+  const everything = { direction, identity: any, protocol: 0, port: 0, portPrefix: 0, cookie: 0 } as const;
+  if (!enforced)
+    return [{ ...everything, action: "allow", precedence: precedenceOf("allow", "implicit"), unenforced: true }];
+  const tries = new Map<NumericIdentity, Trie>();
+  for (const grant of grants) {
+    if (grant.peers === "any") add(tries, any, grant, audit);
+    else for (const id of grant.peers) add(tries, id, grant, audit);
+  }
+  for (const trie of tries.values()) prune(trie);
+  pruneByWildcard(tries);
+  const drafts = [...tries].flatMap(([identity, trie]) => [...trie.values()].map((draft) => ({ identity, ...draft })));
+  // Sorted before cookies are given, so that equal policies are equal in every number.
+  const out = drafts.sort(compare).map(({ refs, ...draft }): Entry => {
+    const proxy = draft.action === "redirect" ? ({ proxy: "http" } as const) : {};
+    return { direction, ...draft, ...proxy, cookie: provenance.cookie(refs) };
+  });
+  if (audit && !tries.get(any)?.has(keyOf(0, 0, 0)))
+    out.unshift({ ...everything, action: "audit", precedence: precedenceOf("audit", "implicit") });
+  return out;
+}
+
+type Order = Pick<Entry, "identity" | "protocol" | "port" | "portPrefix">;
+
+function compare(a: Order, b: Order): number {
+  return a.identity - b.identity || a.protocol - b.protocol || a.port - b.port || l4Prefix(a) - l4Prefix(b);
+}
+
+function add(tries: Map<NumericIdentity, Trie>, identity: NumericIdentity, grant: Grant, audit: boolean): void {
+  let trie = tries.get(identity);
+  if (trie === undefined) {
+    trie = new Map();
+    tries.set(identity, trie);
+  }
+  const ordered: EntryAction = grant.kind === "http" ? "redirect" : grant.kind;
+  const precedence = precedenceOf(ordered, grant.tier);
+  // An audited deny keeps the deny's rank: it must not let an allow take its place in the report.
+  const action = ordered === "deny" && audit ? "audit" : ordered;
+  for (const { port, prefix } of grant.protocol === 0 ? [{ port: 0, prefix: 0 }] : maskRange(grant.first, grant.last)) {
+    const key = keyOf(grant.protocol, port, prefix);
+    const draft = trie.get(key);
+    if (draft === undefined) {
+      trie.set(key, { protocol: grant.protocol, port, portPrefix: prefix, precedence, action, refs: [grant.ref] });
+    } else if (draft.precedence < precedence) {
+      draft.precedence = precedence;
+      draft.action = action;
+      draft.refs = [grant.ref];
+    } else if (draft.precedence === precedence && !draft.refs.includes(grant.ref)) {
+      draft.refs.push(grant.ref);
+    }
+  }
+}
+
+/** The entries of a trie that cover a given one, itself excluded. */
+function* covering(trie: Trie, { protocol, port, portPrefix }: Draft, itselfToo: boolean): Iterable<Draft> {
+  if (protocol !== 0) {
+    const all = trie.get(keyOf(0, 0, 0));
+    if (all !== undefined) yield all;
+    for (let prefix = 0; prefix < portPrefix; prefix++) {
+      const found = trie.get(keyOf(protocol, port & (0xffff0000 >> prefix) & 0xffff, prefix));
+      if (found !== undefined) yield found;
+    }
+  }
+  const same = itselfToo ? trie.get(keyOf(protocol, port, portPrefix)) : undefined;
+  if (same !== undefined) yield same;
+}
+
+/** A lookup finds the narrowest entry only: where a wider one outranks it, the narrow one must not be there. */
+function prune(trie: Trie): void {
+  if (trie.size < 2) return;
+  for (const [key, draft] of trie)
+    for (const wider of covering(trie, draft, false))
+      if (wider.precedence > draft.precedence) {
+        trie.delete(key);
+        break;
+      }
+}
+
+/** What an entry for any identity outranks never decides: it would only take room. */
+function pruneByWildcard(tries: Map<NumericIdentity, Trie>): void {
+  const wildcard = tries.get(any);
+  if (wildcard === undefined) return;
+  for (const [identity, trie] of tries) {
+    if (identity === any) continue;
+    for (const [key, draft] of trie)
+      for (const wider of covering(wildcard, draft, true))
+        if (wider.precedence > draft.precedence) {
+          trie.delete(key);
+          break;
+        }
+    if (trie.size === 0) tries.delete(identity);
+  }
+}

@@ -1,0 +1,54 @@
+/** Orders -> what the proxy judges by. Complete for TCP: the proxy judges both sides of a connection, also the one without HTTP rules. */
+import type { HttpRule as HttpFilterRule, PolicyFilter, PolicyRef } from "#contracts/proxy";
+import { type Direction, protocolNumbers } from "#core/model";
+import type { DirectionGrants, Grant } from "./grants.ts";
+import { precedenceOf } from "./policy-set.ts";
+import type { HttpRule, RuleRef } from "./rule.ts";
+
+/** A ref in the proxy's form. */
+export function toPolicyRef(ref: RuleRef, place = ref.path): PolicyRef {
+  return { kind: ref.kind, namespace: ref.namespace ?? "", name: ref.name, path: place };
+}
+
+/** Makes the filters of one direction. With `audit` nothing is refused. */
+export function makeFilters(
+  direction: Direction,
+  { enforced, grants }: DirectionGrants,
+  audit: boolean,
+): PolicyFilter[] {
+  const everything = { direction, peers: "any", protocol: "TCP", port: 0 } as const;
+  if (!enforced || audit)
+    return [
+      { ...everything, kind: "allow", precedence: precedenceOf("allow", enforced ? "rules" : "implicit"), refs: [] },
+    ];
+  return grants
+    .filter((grant) => grant.protocol === 0 || grant.protocol === protocolNumbers.TCP)
+    .map((grant) => toFilter(grant));
+}
+
+function toFilter(grant: Grant): PolicyFilter {
+  const { direction, kind, tier, first, last, ref, http } = grant;
+  const all = first === 0;
+  return {
+    direction,
+    peers: grant.peers === "any" ? "any" : [...grant.peers].sort((a, b) => a - b),
+    protocol: "TCP",
+    port: all ? 0 : first,
+    ...(all || last === first ? {} : { endPort: last }),
+    kind,
+    precedence: precedenceOf(kind === "http" ? "redirect" : kind, tier),
+    ...(http === undefined ? {} : { rules: http.map((rule) => toHttpRule(rule, ref)) }),
+    refs: [toPolicyRef(ref)],
+  };
+}
+
+function toHttpRule(rule: HttpRule, ref: RuleRef): HttpFilterRule {
+  const { method, path, host, headers } = rule;
+  return {
+    ...(method === undefined ? {} : { method }),
+    ...(path === undefined ? {} : { path }),
+    ...(host === undefined ? {} : { host }),
+    ...(headers.length === 0 ? {} : { headerMatches: headers }),
+    ref: toPolicyRef(ref, rule.place),
+  };
+}

@@ -1,0 +1,19 @@
+/**
+ * The policy engine: policy objects -> rules or problems; rules x identities -> entries for the kernel and filters for the
+ * proxy; what these decide, and why. Pure: runs in the agent, in tests, in a browser. Semantics follow Cilium.
+ * @module
+ */
+export { type Decision, decide, type PolicyMatch } from "./decide.ts";
+export { describeRule } from "./describe.ts";
+export {
+  createPolicyEngine,
+  type EngineOptions,
+  type PolicyChanges,
+  type PolicyEngine,
+  unenforcedPolicy,
+} from "./engine.ts";
+export { formatMaskedPort, type MaskedPort, maskRange } from "./masks.ts";
+export { isPolicyKind, type ObjectRef, type ParsedPolicy, parsePolicy } from "./parse.ts";
+export { type Entry, type EntryAction, l4Prefix, type PolicySet, precedenceOf } from "./policy-set.ts";
+export type { ParseOptions } from "./reader.ts";
+export type { HttpRule, Peer, PolicyKind, PortList, PortMatch, Rule, RuleRef, Statement } from "./rule.ts";

@@ -1,0 +1,266 @@
+/**
+ * Judges flows straight from policy objects as they are written, one item after the other, with nothing compiled, cached or
+ * shared with the engine. The yardstick for the engine; slow.
+ */
+import type { Direction, Identity } from "#core/model";
+
+/** A flow as one subject sees it. */
+export interface NaiveFlow {
+  readonly subject: Identity;
+  readonly peer: Identity;
+  readonly direction: Direction;
+  readonly protocol: number;
+  readonly port: number;
+}
+
+/** What ought to happen. `requests`: of a redirected flow, all of them pass or those that rules at these paths allow. */
+export interface NaiveVerdict {
+  readonly verdict: "FORWARDED" | "DROPPED" | "REDIRECTED";
+  readonly reason?: "POLICY_DENIED" | "POLICY_DENY";
+  readonly requests?: "all" | readonly string[];
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: policy objects as they come from YAML; they were accepted by the parser before.
+type Json = any;
+
+const tcp = 6;
+
+/** Judges a flow under valid CiliumNetworkPolicies, CiliumClusterwideNetworkPolicies and NetworkPolicies. */
+export function judgeNaively(objects: readonly Json[], flow: NaiveFlow, cluster = "default"): NaiveVerdict {
+  let denyByDefault = has(flow.subject, "reserved", "init");
+  let spoken = false;
+  let denied = false;
+  let plain = false;
+  const http: string[] = [];
+  for (const object of objects) {
+    for (const [place, spec] of specsOf(object)) {
+      if (!selectsSubject(object, spec, flow.subject)) continue;
+      const { allow, deny, enforces } = sectionsOf(object, spec, flow.direction);
+      if (enforces) denyByDefault = true;
+      if (allow.length + deny.length > 0) spoken = true;
+      for (const item of deny) if (covers(object, spec, item, flow, cluster).matches) denied = true;
+      for (const [i, item] of allow.entries()) {
+        const found = covers(object, spec, item, flow, cluster);
+        if (!found.matches) continue;
+        if (found.plain) plain = true;
+        for (const path of found.http) http.push(`${place}.${flow.direction}[${i}].${path}`);
+      }
+    }
+  }
+  if (!denyByDefault && !spoken) return { verdict: "FORWARDED" };
+  if (denied) return { verdict: "DROPPED", reason: "POLICY_DENY" };
+  if (http.length > 0)
+    return { verdict: "REDIRECTED", requests: plain || !denyByDefault ? "all" : [...new Set(http)].sort() };
+  const fromHost = flow.direction === "ingress" && flow.peer.id === 1;
+  if (plain || fromHost || !denyByDefault) return { verdict: "FORWARDED" };
+  return { verdict: "DROPPED", reason: "POLICY_DENIED" };
+}
+
+function specsOf(object: Json): [string, Json][] {
+  const out: [string, Json][] = object.spec ? [["spec", object.spec]] : [];
+  for (const [i, spec] of (object.specs ?? []).entries()) out.push([`specs[${i}]`, spec]);
+  return out;
+}
+
+function sectionsOf(
+  object: Json,
+  spec: Json,
+  direction: Direction,
+): { allow: Json[]; deny: Json[]; enforces: boolean } {
+  if (object.kind === "NetworkPolicy") {
+    const types: string[] = spec.policyTypes ?? (spec.egress?.length ? ["Ingress", "Egress"] : ["Ingress"]);
+    const concerned = types.includes(direction === "ingress" ? "Ingress" : "Egress");
+    return { allow: concerned ? (spec[direction] ?? []) : [], deny: [], enforces: concerned };
+  }
+  const allow = spec[direction] ?? [];
+  const deny = spec[`${direction}Deny`] ?? [];
+  return { allow, deny, enforces: spec.enableDefaultDeny?.[direction] ?? allow.length + deny.length > 0 };
+}
+
+function has(identity: Identity, source: string, key: string, value = ""): boolean {
+  return identity.labels.some((l) => (source === "any" || l.source === source) && l.key === key && l.value === value);
+}
+
+const namespaceOf = (identity: Identity) => identity.labels.find((l) => l.key === "io.kubernetes.pod.namespace")?.value;
+
+function split(key: string): [source: string, key: string] {
+  const colon = key.indexOf(":");
+  return colon < 0 ? ["any", key] : [key.slice(0, colon), key.slice(colon + 1)];
+}
+
+function matchesSelector(selector: Json, identity: Identity, map: (key: string) => [string, string]): boolean {
+  for (const [key, value] of Object.entries(selector.matchLabels ?? {})) {
+    const [source, name] = map(key);
+    if (!has(identity, source, name, value as string)) return false;
+  }
+  for (const { key, operator, values } of selector.matchExpressions ?? []) {
+    const [source, name] = map(key);
+    const found = identity.labels.filter((l) => (source === "any" || l.source === source) && l.key === name);
+    const inside = found.some((l) => (values ?? []).includes(l.value));
+    if (operator === "In" && !inside) return false;
+    if (operator === "NotIn" && inside) return false;
+    if (operator === "Exists" && found.length === 0) return false;
+    if (operator === "DoesNotExist" && found.length > 0) return false;
+  }
+  return true;
+}
+
+function selectsSubject(object: Json, spec: Json, subject: Identity): boolean {
+  if (object.kind === "CiliumClusterwideNetworkPolicy") return matchesSelector(spec.endpointSelector, subject, split);
+  if (namespaceOf(subject) !== (object.metadata.namespace ?? "default")) return false;
+  if (object.kind === "NetworkPolicy") return matchesSelector(spec.podSelector ?? {}, subject, (key) => ["k8s", key]);
+  return matchesSelector(spec.endpointSelector, subject, split);
+}
+
+interface Coverage {
+  readonly matches: boolean;
+  readonly plain: boolean;
+  readonly http: string[];
+}
+
+const nothing: Coverage = { matches: false, plain: false, http: [] };
+
+function covers(object: Json, spec: Json, item: Json, flow: NaiveFlow, cluster: string): Coverage {
+  const kube = object.kind === "NetworkPolicy";
+  if (kube ? !coversKubePeer(object, item, flow, cluster) : !coversPeer(object, spec, item, flow, cluster))
+    return nothing;
+  if (kube) {
+    const ports: Json[] = item.ports ?? [];
+    const matches = ports.length === 0 || ports.some((port) => coversKubePort(port, flow));
+    return { matches, plain: matches, http: [] };
+  }
+  const lists: Json[] = item.toPorts ?? [];
+  const icmps: Json[] = item.icmps ?? [];
+  if (lists.length + icmps.length === 0) return { matches: true, plain: true, http: [] };
+  let plain = false;
+  const http: string[] = [];
+  for (const [i, list] of lists.entries()) {
+    if (!(list.ports ?? []).some((port: Json) => coversPort(port, flow))) continue;
+    const rules: Json[] = list.rules?.http ?? [];
+    if (rules.length === 0) plain = true;
+    for (const j of rules.keys()) http.push(`toPorts[${i}].rules.http[${j}]`);
+  }
+  for (const { fields } of icmps)
+    for (const { family, type } of fields)
+      if (flow.protocol === (family === "IPv6" ? 58 : 1) && flow.port === Number(type)) plain = true;
+  return { matches: plain || http.length > 0, plain, http };
+}
+
+function coversPeer(object: Json, spec: Json, item: Json, flow: NaiveFlow, cluster: string): boolean {
+  const side = flow.direction === "ingress" ? "from" : "to";
+  const [endpoints, entities, cidrs, sets] = ["Endpoints", "Entities", "CIDR", "CIDRSet"].map(
+    (name) => item[side + name],
+  );
+  if ([endpoints, entities, cidrs, sets].every((list) => list === undefined))
+    return (item.toPorts ?? []).length + (item.icmps ?? []).length > 0;
+  return (
+    (endpoints ?? []).some((selector: Json) => coversEndpoint(object, spec, selector, flow.peer, cluster)) ||
+    (entities ?? []).some((entity: string) => isEntity(entity, flow.peer, cluster)) ||
+    (cidrs ?? []).some((cidr: string) => isInside(flow.peer, cidr, [])) ||
+    (sets ?? []).some(({ cidr, except }: Json) => isInside(flow.peer, cidr, except ?? []))
+  );
+}
+
+function coversEndpoint(object: Json, spec: Json, selector: Json, peer: Identity, cluster: string): boolean {
+  if (!matchesSelector(selector, peer, split)) return false;
+  const keys = [
+    ...Object.keys(selector.matchLabels ?? {}),
+    ...(selector.matchExpressions ?? []).map((e: Json) => e.key),
+  ].map(split);
+  if (keys.some(([source]) => source === "reserved")) return true;
+  const names = (wanted: string) =>
+    keys.some(([source, key]) => (source === "any" || source === "k8s") && key === wanted);
+  const scoped = object.kind === "CiliumNetworkPolicy";
+  const byNamespaceLabel = scoped && keys.some(([, key]) => key.startsWith("io.cilium.k8s.namespace.labels"));
+  if (!names("io.kubernetes.pod.namespace") && !byNamespaceLabel) {
+    const namespace = namespaceOf(peer);
+    const forInit = Object.keys(spec.endpointSelector.matchLabels ?? {}).includes("reserved:init");
+    if (scoped ? namespace !== (object.metadata.namespace ?? "default") : namespace === undefined && !forInit)
+      return false;
+  }
+  return names("io.cilium.k8s.policy.cluster") || has(peer, "k8s", "io.cilium.k8s.policy.cluster", cluster);
+}
+
+function coversKubePeer(object: Json, item: Json, flow: NaiveFlow, cluster: string): boolean {
+  const list: Json[] = item[flow.direction === "ingress" ? "from" : "to"] ?? [];
+  if (list.length === 0) return true;
+  return list.some(({ podSelector, namespaceSelector, ipBlock }) => {
+    if (ipBlock) return isInside(flow.peer, ipBlock.cidr, ipBlock.except ?? []);
+    const namespace = namespaceOf(flow.peer);
+    if (namespace === undefined || !has(flow.peer, "k8s", "io.cilium.k8s.policy.cluster", cluster)) return false;
+    if (!matchesSelector(podSelector ?? {}, flow.peer, (key) => ["k8s", key])) return false;
+    if (!namespaceSelector) return namespace === (object.metadata.namespace ?? "default");
+    return matchesSelector(namespaceSelector, flow.peer, (key) => ["k8s", `io.cilium.k8s.namespace.labels.${key}`]);
+  });
+}
+
+function isEntity(entity: string, peer: Identity, cluster: string): boolean {
+  const reserved = (name: string) => has(peer, "reserved", name);
+  if (entity === "all") return true;
+  if (entity === "none") return false;
+  if (entity === "world") return ["world", "world-ipv4", "world-ipv6"].some(reserved);
+  if (entity !== "cluster") return reserved(entity);
+  const inside = ["host", "remote-node", "init", "ingress", "health", "unmanaged", "kube-apiserver"].some(reserved);
+  return inside || has(peer, "k8s", "io.cilium.k8s.policy.cluster", cluster);
+}
+
+/** Whether an identity is a prefix (or the world) inside of a CIDR and outside of its exceptions. Compares as bit strings. */
+function isInside(peer: Identity, cidr: string, except: readonly string[]): boolean {
+  const text = peer.prefix ?? (peer.id === 9 ? "0.0.0.0/0" : peer.id === 10 ? "::/0" : undefined);
+  if (text === undefined) return false;
+  const own = bits(text);
+  return own.startsWith(bits(cidr)) && !except.some((hole) => own.startsWith(bits(hole)));
+}
+
+function bits(cidr: string): string {
+  const [address, length] = cidr.split("/") as [string, string];
+  const family = address.includes(":") ? "6" : "4";
+  if (family === "4") {
+    const text = address
+      .split(".")
+      .map((part) => Number(part).toString(2).padStart(8, "0"))
+      .join("");
+    return family + text.slice(0, Number(length));
+  }
+  const [head = "", tail = ""] = address.split("::");
+  const left = head === "" ? [] : head.split(":");
+  const right = tail === "" ? [] : tail.split(":");
+  const groups = [...left, ...Array(8 - left.length - right.length).fill("0"), ...right];
+  return (
+    family +
+    groups
+      .map((group) => Number.parseInt(group, 16).toString(2).padStart(16, "0"))
+      .join("")
+      .slice(0, Number(length))
+  );
+}
+
+function coversPort(port: Json, flow: NaiveFlow): boolean {
+  const protocols = { TCP: [6], UDP: [17], SCTP: [132], ANY: [6, 17, 132] }[(port.protocol ?? "ANY") as "TCP"];
+  if (!protocols.includes(flow.protocol)) return false;
+  if (!/^\d+$/.test(port.port)) return portsNamed(port.port, flow).includes(flow.port);
+  const first = Number(port.port);
+  if (first === 0) return true;
+  return flow.port >= first && flow.port <= Math.max(first, port.endPort ?? first);
+}
+
+function coversKubePort(port: Json, flow: NaiveFlow): boolean {
+  if (flow.protocol !== { TCP: 6, UDP: 17, SCTP: 132 }[(port.protocol ?? "TCP") as "TCP"]) return false;
+  if (port.port === undefined) return true;
+  if (typeof port.port === "string") return portsNamed(port.port, flow).includes(flow.port);
+  return flow.port >= port.port && flow.port <= (port.endPort ?? port.port);
+}
+
+/** Ports of that name that the receiver of the flow has. */
+function portsNamed(name: string, flow: NaiveFlow): number[] {
+  const receiver = flow.direction === "ingress" ? flow.subject : flow.peer;
+  const text = receiver.labels
+    .filter((l) => l.key.startsWith("io.cilium.k8s.named-ports"))
+    .map((l) => l.value)
+    .join("_");
+  const protocol = flow.protocol === tcp ? "TCP" : flow.protocol === 17 ? "UDP" : "SCTP";
+  return text.split("_").flatMap((item) => {
+    const [own, transport, port] = item.split(".");
+    return own === name && transport === protocol ? [Number(port)] : [];
+  });
+}

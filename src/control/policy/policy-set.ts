@@ -1,0 +1,84 @@
+/** What rules come to for one subject: the entries that the kernel gets, the filters that the proxy gets, and where both come from. */
+import type { PolicyFilter } from "#contracts/proxy";
+import type { Direction, NumericIdentity } from "#core/model";
+import type { RuleRef } from "./rule.ts";
+
+/** What an entry orders. `audit`: would be denied; let through and reported. */
+export type EntryAction = "allow" | "deny" | "redirect" | "audit";
+
+/** One row of a policy map. */
+export interface Entry {
+  readonly direction: Direction;
+  /** 0 = any. */
+  readonly identity: NumericIdentity;
+  /** IP protocol number; 0 = any, then the port is any, too. */
+  readonly protocol: number;
+  /** First port of the block (ICMP: type); host order. */
+  readonly port: number;
+  /** Significant bits of the port: 16 = this port, 0 = any. */
+  readonly portPrefix: number;
+  readonly action: EntryAction;
+  /** The higher one of (identity, any) decides; u32. */
+  readonly precedence: number;
+  /** With `redirect`: which kind of listener. */
+  readonly proxy?: "http";
+  /** Index into the set's provenance; 0 = no rule. */
+  readonly cookie: number;
+  /** No policy selects the subject in this direction: allowed, and not a verdict of policy. */
+  readonly unenforced?: true;
+}
+
+/** The complete policy of a subject; immutable. Subjects to which the same rules apply share one. */
+export interface PolicySet {
+  /** Sorted: ingress before egress, then by identity, protocol, port, prefix length. */
+  readonly entries: readonly Entry[];
+  /** Cookie -> the statements that made the entry. provenance[0] is empty. */
+  readonly provenance: readonly (readonly RuleRef[])[];
+  /** The same policy for connections that go through the proxy; TCP only. */
+  readonly filters: readonly PolicyFilter[];
+  /** Directions in which some rule selects the subject. */
+  readonly enforced: Readonly<Record<Direction, boolean>>;
+}
+
+/** Rules of people stand before what holds where they say nothing (0 is reserved for tiers above). */
+const priorities = { rules: 0x10_0000, implicit: 0xff_fffe } as const;
+const actionBits = { deny: 255, redirect: 154, allow: 1, audit: 0 } as const;
+
+/**
+ * Precedence of an entry, as in Cilium: inverted 24-bit priority, then deny (255) before redirect to the HTTP listener (154)
+ * before allow (1).
+ */
+export function precedenceOf(action: EntryAction, tier: keyof typeof priorities): number {
+  return (((0xff_ffff - priorities[tier]) << 8) | actionBits[action]) >>> 0;
+}
+
+/** Length of the L4 part of the kernel's key: 0 = any, 8 = the protocol, 9..24 = with bits of the port. */
+export function l4Prefix(entry: Pick<Entry, "protocol" | "portPrefix">): number {
+  return entry.protocol === 0 ? 0 : 8 + entry.portPrefix;
+}
+
+/** Whether two sets order the same, entry by entry and filter by filter, for the same reasons. */
+export function samePolicy(a: PolicySet, b: PolicySet): boolean {
+  if (a === b) return true;
+  if (a.entries.length !== b.entries.length || a.filters.length !== b.filters.length) return false;
+  if (a.provenance.length !== b.provenance.length) return false;
+  const sameEntries = a.entries.every((entry, i) => {
+    const other = b.entries[i]!;
+    return (
+      entry.direction === other.direction &&
+      entry.identity === other.identity &&
+      entry.protocol === other.protocol &&
+      entry.port === other.port &&
+      entry.portPrefix === other.portPrefix &&
+      entry.action === other.action &&
+      entry.precedence === other.precedence &&
+      entry.cookie === other.cookie &&
+      entry.unenforced === other.unenforced
+    );
+  });
+  return (
+    sameEntries &&
+    JSON.stringify(a.provenance) === JSON.stringify(b.provenance) &&
+    JSON.stringify(a.filters) === JSON.stringify(b.filters)
+  );
+}
