@@ -54,8 +54,12 @@ export function isErrno(error: unknown, ...names: readonly string[]): error is K
 export function kernelError(what: string, errno: number, why = "", details: ErrorDetails = {}): KernelError {
   const name = errnoName(errno);
   const text = texts[name] === undefined ? name : `${texts[name]} (${name})`;
-  const hint =
-    name === "EPERM" || name === "EACCES" ? "; run as root, with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN" : "";
-  const code = name === "EPERM" || name === "EACCES" ? "KERNEL_DENIED" : "KERNEL_REFUSED";
+  const denied = name === "EPERM" || name === "EACCES";
+  const hint = !denied
+    ? ""
+    : process.getuid?.() === 0
+      ? "; root lacks a capability here, or the kernel's lockdown mode forbids it"
+      : "; run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN";
+  const code = denied ? "KERNEL_DENIED" : "KERNEL_REFUSED";
   return new KernelError(code, name, `${what}: ${text}${why === "" ? "" : `: ${why}`}${hint}`, details);
 }

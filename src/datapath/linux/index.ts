@@ -5,6 +5,7 @@
  */
 export { ensureBpffs, isBpffs } from "./bpffs.ts";
 export { isErrno, KernelError } from "./errors.ts";
+export { type Feature, probeFeatures } from "./features.ts";
 export {
   type AttachedProgram,
   type AttachTarget,
@@ -34,3 +35,4 @@ export {
   type VethEnd,
 } from "./kernel.ts";
 export { openKernel } from "./real-kernel.ts";
+export { openConnector, openListener, type SocketEnd, type SocketOptions } from "./sockets.ts";

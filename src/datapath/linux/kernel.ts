@@ -151,6 +151,7 @@ export type AttachTarget =
   | { readonly kind: "xdp"; readonly ifindex: number; readonly mode: "native" | "generic"; readonly netns?: NetworkNamespace }
   | { readonly kind: "cgroup"; readonly path: string; readonly attachType: number }
   | { readonly kind: "tracepoint"; readonly category: string; readonly name: string }
+  /** An empty name: the one that the program was loaded for (tp_btf, fentry, LSM). */
   | { readonly kind: "rawTracepoint"; readonly name: string }; // biome-ignore format: a table
 
 export interface AttachedProgram {

@@ -1,5 +1,5 @@
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from "node:fs";
-import { bpf, Command, cString, objectInfo, pin, struct, tryBpf } from "./bpf-syscall.ts";
+import { bpf, Command, cString, type Field, objectInfo, pin, struct, tryBpf } from "./bpf-syscall.ts";
 import { kernelError } from "./errors.ts";
 import type { AttachedProgram, AttachTarget, BpfLink, BpfProgram } from "./kernel.ts";
 import { checked, libbpf, libc, syscallNumber, withLibbpfMessages } from "./native.ts";
@@ -19,7 +19,7 @@ type Clsact = Extract<AttachTarget, { kind: "clsact" }>;
 
 /** Attaches to any hook; see `Bpf.attach`. */
 export function attach(program: BpfProgram, target: AttachTarget): BpfLink {
-  const what = `attach program ${program.name} to ${describeTarget(target)}`;
+  const what = `attach program ${program.name || "(unnamed)"} to ${describeTarget(target)}`;
   const { fd } = program as RealProgram;
   const inside = <T>(action: () => T): T => ("netns" in target && target.netns ? target.netns.run(action) : action());
   const create = (targetId: number, attachType: number, flags = 0) =>
@@ -51,8 +51,10 @@ export function attach(program: BpfProgram, target: AttachTarget): BpfLink {
       }
     }
     case "rawTracepoint": {
-      const name = cString(target.name);
-      return new RealLink(bpf(Command.RAW_TRACEPOINT_OPEN, struct(16, [[0, "pointer", name], [8, "u32", fd]]), what)); // biome-ignore format: one struct
+      // A program that was loaded for one tracepoint (tp_btf, fentry, LSM) must not name another.
+      const name = target.name === "" ? undefined : cString(target.name);
+      const fields: Field[] = [[8, "u32", fd], ...(name === undefined ? [] : [[0, "pointer", name] as const])];
+      return new RealLink(bpf(Command.RAW_TRACEPOINT_OPEN, struct(16, fields), what));
     }
     case "clsact":
       return ClsactFilter.attach(program as RealProgram, target);

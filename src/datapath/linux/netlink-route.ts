@@ -200,8 +200,13 @@ function encodeNeighbour(row: Neighbour): Buffer {
   return body(head, [1, wire(row.address)], [2, row.mac]);
 }
 
-/** Requests that ask for rows. */
+/** Requests that ask for rows, or whether something can be made. */
 export const query = {
+  newLinkOfType: (name: string, type: string): Request => ({
+    type: Message.NEWLINK,
+    flags: Flag.CREATE | Flag.EXCL,
+    body: body(ifinfomsg(0), [IFLA.IFNAME, name], [IFLA.LINKINFO, [attribute(1, type)]]),
+  }),
   links: (): Request => ({ type: Message.GETLINK, flags: Flag.DUMP, body: ifinfomsg(0) }),
   link: (nameOrIndex: string | number): Request => ({
     type: Message.GETLINK,

@@ -19,6 +19,19 @@ export function openNetlink(netns?: NetworkNamespace): Netlink {
   return netns === undefined ? new RealNetlink() : netns.run(() => new RealNetlink());
 }
 
+/** Whether the kernel knows a type of interface ("wireguard"). May make one in that namespace: one that nobody else uses. */
+export function supportsLinkType(netns: NetworkNamespace, type: string): boolean {
+  return netns.run(() => {
+    const netlink = new RealNetlink();
+    try {
+      // Anything but "no such type" shows that there is one: some want more attributes than these.
+      return netlink.tryLinkType(type) !== "EOPNOTSUPP";
+    } finally {
+      netlink.close();
+    }
+  });
+}
+
 class RealNetlink implements Netlink {
   readonly #fd: number;
   #sequence = 1;
@@ -70,6 +83,12 @@ class RealNetlink implements Netlink {
       }
     }
     if (refused !== undefined) throw refused;
+  }
+
+  /** errno's name, or "" if an interface of that type was made. */
+  tryLinkType(type: string): string {
+    const [reply] = this.#exchange([query.newLinkOfType(`probe-${type}`.slice(0, 15), type)]);
+    return reply!.errno === 0 ? "" : errnoName(reply!.errno);
   }
 
   close(): void {

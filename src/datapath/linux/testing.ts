@@ -11,6 +11,7 @@ import type { TestContext } from "node:test";
 import { createFakeBpf, type FakeObject } from "./fake-bpf.ts";
 import { FakeNetwork } from "./fake-network.ts";
 import type { Kernel, NetworkNamespace } from "./kernel.ts";
+import { openNetlink } from "./netlink.ts";
 import { networkNamespaces } from "./netns.ts";
 
 export type { FakeObject, FakeProgramBody } from "./fake-bpf.ts";
@@ -67,6 +68,9 @@ export function createTestNamespace(t: { after(action: () => void): void }): {
   sweepTestNamespaces();
   const name = testName();
   const netns = networkNamespaces.create(name);
+  const netlink = openNetlink(netns);
+  netlink.apply([{ kind: "setLink", ifindex: 1, up: true }]);
+  netlink.close();
   t.after(() => {
     netns.close();
     networkNamespaces.delete(name);
