@@ -8,7 +8,7 @@ import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import type { ListenerAddress } from "#contracts/proxy";
 import { createLogger, errorMessage, instancePaths, TsiliumError } from "#core/runtime";
-import { AccessLog, type ConnectionEnds, createListener, type SocketAddress } from "#proxy/listener";
+import { AccessLog, createListener, type SocketAddress } from "#proxy/listener";
 import { PolicyStore } from "#proxy/policy";
 import { serveControl } from "./control.ts";
 import { connectPlain, connectTransparent, listenTransparent } from "./sockets.ts";
@@ -68,7 +68,7 @@ async function serve(settings: Settings, logger: ReturnType<typeof createLogger>
     policy,
     log,
     originalDestination: (socket) => destination ?? redirectedFrom(socket, ownPorts),
-    connectUpstream: destination ? connectPlain : (ends: ConnectionEnds) => connectTransparent(ends),
+    connectUpstream: destination ? connectPlain : connectTransparent,
   });
   const servers: Server[] = [];
   const listeners: ListenerAddress[] = [];

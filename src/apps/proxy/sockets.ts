@@ -2,7 +2,7 @@
  * Transparent TCP sockets, which Node has no options for: made with libc calls, then handed to node:net by descriptor.
  * See tcp(7), ip(7) and Documentation/networking/tproxy.rst of the kernel.
  */
-import { connect as netConnect, Socket } from "node:net";
+import { connect as netConnect, type OnReadOpts, Socket } from "node:net";
 import koffi from "koffi";
 import { type IpAddress, parseAddress } from "#core/model";
 import { TsiliumError } from "#core/runtime";
@@ -73,7 +73,7 @@ export function listenTransparent({ address, port }: SocketAddress): ListeningSo
 }
 
 /** A socket that is connecting to the destination from the source's address, on a port of the kernel's choice. Throws SOCKET_FAILED. */
-export function connectTransparent({ source, destination }: ConnectionEnds): Socket {
+export function connectTransparent({ source, destination }: ConnectionEnds, onread: OnReadOpts): Socket {
   const fd = withSocket(source.address, (fd, ip) => {
     // The port is chosen at connect, by the whole tuple: else 28 000 connections would exhaust a client's ports.
     setOption(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1, source.address);
@@ -81,15 +81,15 @@ export function connectTransparent({ source, destination }: ConnectionEnds): Soc
     return fd;
   });
   // pauseOnCreate keeps Node from reading before the socket is connected; connect() then uses the descriptor it has.
-  const options = { fd, allowHalfOpen: true, pauseOnCreate: true };
+  const options = { fd, allowHalfOpen: true, pauseOnCreate: true, onread };
   const socket = new Socket(options);
   socket.setNoDelay(true);
   return socket.connect({ host: destination.address, port: destination.port });
 }
 
 /** An ordinary connection, for a proxy that is not transparent. */
-export function connectPlain({ destination }: ConnectionEnds): Socket {
-  return netConnect({ host: destination.address, port: destination.port, allowHalfOpen: true, noDelay: true });
+export function connectPlain({ destination }: ConnectionEnds, onread: OnReadOpts): Socket {
+  return netConnect({ host: destination.address, port: destination.port, allowHalfOpen: true, noDelay: true, onread });
 }
 
 function withSocket<T>(address: string, use: (fd: number, ip: IpAddress) => T): T {

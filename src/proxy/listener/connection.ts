@@ -2,7 +2,7 @@
  * One client connection and, from its first permitted request on, the one server connection behind it. Moves bytes; what they
  * mean is decided in #proxy/http, whether they may pass in #proxy/policy.
  */
-import type { Socket } from "node:net";
+import type { OnReadOpts, Socket } from "node:net";
 import { errorCode } from "#core/runtime";
 import {
   BodyReader,
@@ -19,6 +19,7 @@ import type { ConnectionLog, LoggedRequest } from "./access-log.ts";
 import { deniedText, formatAnswer } from "./answers.ts";
 import { ByteRun } from "./byte-run.ts";
 import type { ConnectionEnds, ListenerLimits } from "./options.ts";
+import { ReadBuffer } from "./read-buffer.ts";
 import {
   draining,
   type Exchange,
@@ -41,7 +42,7 @@ export interface ConnectionHost {
   /** Monotonic, renewed every sweep: good enough for time-outs, and free. */
   readonly nowMs: number;
   readonly counters: { permittedTotal: number; deniedTotal: number; malformedTotal: number };
-  readonly connectUpstream: (ends: ConnectionEnds) => Socket;
+  readonly connectUpstream: (ends: ConnectionEnds, reads: OnReadOpts) => Socket;
   readonly onClosed: (connection: Connection) => void;
 }
 
@@ -71,6 +72,10 @@ export class Connection {
 
   /** A request went on whose body was refused half-way. */
   #bodyCut = false;
+  readonly #reads = new ReadBuffer(
+    (chunk) => this.#fromServer(chunk),
+    () => this.#client.writableLength === 0,
+  );
   #closing = false;
   #activeMs: number;
 
@@ -350,7 +355,7 @@ export class Connection {
   #openUpstream(): boolean {
     let upstream: Socket;
     try {
-      upstream = this.#host.connectUpstream(this.#ends);
+      upstream = this.#host.connectUpstream(this.#ends, this.#reads);
     } catch (error) {
       this.#serverFailed(503, `no connection to ${this.#serverName()}: ${errorCode(error) ?? "failed"}`);
       return false;
@@ -360,7 +365,6 @@ export class Connection {
     upstream.on("connect", () => {
       if (this.#server.kind === "connecting") this.#server = serverHead;
     });
-    upstream.on("data", (chunk: Buffer) => this.#fromServer(chunk));
     upstream.on("drain", () => this.#resumeClient());
     upstream.on("end", () => this.#serverEnd());
     upstream.on("error", (error) => {

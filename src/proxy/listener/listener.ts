@@ -44,7 +44,7 @@ export function createListener(options: ListenerOptions): Listener {
 class ConnectionTable implements Listener, ConnectionHost {
   readonly limits: ListenerLimits;
   readonly counters = { permittedTotal: 0, deniedTotal: 0, malformedTotal: 0 };
-  readonly connectUpstream: (ends: ConnectionEnds) => Socket;
+  readonly connectUpstream: ListenerOptions["connectUpstream"];
   nowMs: number;
   readonly #options: ListenerOptions;
   readonly #connections = new Set<Connection>();

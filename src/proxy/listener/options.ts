@@ -1,5 +1,5 @@
 /** What a listener needs from outside, and its bounds. */
-import type { Socket } from "node:net";
+import type { OnReadOpts, Socket } from "node:net";
 import type { Clock } from "#core/runtime";
 import type { PolicyStore } from "#proxy/policy";
 import type { AccessLog } from "./access-log.ts";
@@ -53,9 +53,9 @@ export interface ListenerOptions {
   readonly originalDestination: (accepted: Socket) => SocketAddress | undefined;
   /**
    * Begins a connection to `destination` that comes from `source`'s address (port free to choose). Returns a socket that is
-   * connecting, with half-open allowed; may throw, which counts as a failed connection.
+   * connecting, with half-open allowed and `reads` as its `onread`; may throw, which counts as a failed connection.
    */
-  readonly connectUpstream: (ends: ConnectionEnds) => Socket;
+  readonly connectUpstream: (ends: ConnectionEnds, reads: OnReadOpts) => Socket;
   readonly limits?: Partial<ListenerLimits>;
   readonly clock?: Clock;
 }
