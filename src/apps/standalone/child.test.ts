@@ -19,6 +19,7 @@ function shellChild(script: string, more: { readonly readyTimeoutMs?: number } =
     readyTimeoutMs: more.readyTimeoutMs ?? 5000,
     firstPauseMs: 10,
     maxPauseMs: 100,
+    onEnd: () => seen.deaths.push("ended in order"),
     onLog: (_, line) => seen.logs.push(line),
     onDeath: (_, how) => seen.deaths.push(how),
     onRecovered: (_, { pid }) => seen.recoveries.push(Number(pid)),
@@ -68,6 +69,13 @@ test("a child that ends before it is ready rejects with its own error and is not
 test("a child that can't be started rejects", async () => {
   const { child } = shellChild("exit 0");
   await assert.rejects(child.start(), { code: "CHILD_FAILED" });
+});
+
+test("a child that ends in order is not started again", async () => {
+  const { child, seen } = shellChild('echo "{\\"ready\\":true}"; exit 0');
+  await child.start();
+  await until(() => seen.deaths.length > 0);
+  assert.deepEqual(seen, { logs: [], deaths: ["ended in order"], recoveries: [] });
 });
 
 test("a child that is never ready is killed", async () => {

@@ -17,7 +17,9 @@ export interface ChildOptions {
   readonly maxPauseMs: number;
   /** Each line it logs. */
   onLog(name: string, line: string): void;
-  /** It died (not by `stop`): how, and after how many milliseconds it will be started again. */
+  /** It ended by itself with exit code 0: somebody told it to. It is not started again. */
+  onEnd(name: string): void;
+  /** It died: how, and after how many milliseconds it will be started again. */
   onDeath(name: string, how: string, restartInMs: number): void;
   /** It is ready again after a death. */
   onRecovered(name: string, ready: ReadyLine): void;
@@ -42,6 +44,13 @@ export interface Child {
   expectEnd(withinMs: number): Promise<boolean>;
 }
 
+/** How a process ended. */
+interface End {
+  readonly how: string;
+  readonly orderly: boolean;
+  readonly wasReady: boolean;
+}
+
 const longLifeMs = 60_000;
 const keptLines = 20;
 
@@ -54,7 +63,7 @@ export function createChild(options: ChildOptions): Child {
   let restart: NodeJS.Timeout | undefined;
 
   /** Starts once; the promise settles when it is ready, has died or has used up its time. */
-  function launch(onEnd: (how: string, wasReady: boolean) => void): Promise<ReadyLine> {
+  function launch(onEnd: (end: End) => void): Promise<ReadyLine> {
     const lastLines: string[] = [];
     // In a session of its own: Ctrl-C is for the supervisor, which ends its programs in order.
     const child = spawn(options.command, options.args, {
@@ -87,29 +96,34 @@ export function createChild(options: ChildOptions): Child {
         options.onLog(options.name, line);
       });
       ended = new Promise((resolveEnded) => {
-        const end = (how: string, error: TsiliumError): void => {
+        const end = (how: string, orderly: boolean, error: TsiliumError): void => {
           clearTimeout(timer);
           if (process === child) process = undefined;
           reject(error); // without effect once it was ready
           resolveEnded();
-          onEnd(how, wasReady);
+          onEnd({ how, orderly, wasReady });
         };
         child.once("error", (cause) =>
-          end("could not be started", new TsiliumError("CHILD_FAILED", `can't start ${options.command}`, { cause })),
+          end(
+            "could not be started",
+            false,
+            new TsiliumError("CHILD_FAILED", `can't start ${options.command}`, { cause }),
+          ),
         );
         // "close", not "exit": what it wrote last has been read by then.
         child.once("close", (code, signal) => {
           const how = signal === null ? `ended with exit code ${code}` : `was killed by ${signal}`;
-          end(how, lastError(options.name, how, lastLines, code, signal));
+          end(how, code === 0, lastError(options.name, how, lastLines, code, signal));
         });
       });
     });
     return ready;
   }
 
-  function watch(startedAt: number): (how: string, wasReady: boolean) => void {
-    return (how) => {
+  function watch(startedAt: number): (end: End) => void {
+    return ({ how, orderly }) => {
       if (stopping) return;
+      if (orderly) return options.onEnd(options.name);
       if (performance.now() - startedAt > longLifeMs) pauseMs = options.firstPauseMs;
       options.onDeath(options.name, how, pauseMs);
       restart = setTimeout(() => {
@@ -129,8 +143,8 @@ export function createChild(options: ChildOptions): Child {
     },
     start() {
       const startedAt = performance.now();
-      return launch((how, wasReady) => {
-        if (wasReady) watch(startedAt)(how, wasReady);
+      return launch((end) => {
+        if (end.wasReady) watch(startedAt)(end);
       });
     },
     async stop(graceMs) {
@@ -184,7 +198,7 @@ function lastError(
         return new TsiliumError(entry.code, message, { details });
       }
     } catch {
-      continue; // not a log line
+      // not a log line; the next one may be
     }
   }
   const words = lines.length === 0 ? "" : `; its last words:\n${lines.join("\n")}`;

@@ -17,19 +17,27 @@ export function formatReport({ status, paths, apiPort, apiserverPid, tookMs }: S
   const line = (title: string, text: string): string => `  ${colours.bold(title.padEnd(12))} ${text}`;
   const instance = paths.instance === "" ? "" : ` (instance ${paths.instance})`;
   const { addresses, versions } = status;
-  const device = addresses.worldDevice === undefined ? colours.dim("no device to the world") : `world through ${addresses.worldDevice}`;
+  const device =
+    addresses.worldDevice === undefined
+      ? colours.dim("no device to the world")
+      : `world through ${addresses.worldDevice}`;
   const out = [
     `${colours.green("✓")} ${colours.bold(`tsilium ${versions.tsilium} is running on ${status.nodeName}${instance}`)}, after ${(tookMs / 1000).toFixed(1)} s`,
     "",
     line("API server", `https://127.0.0.1:${apiPort}   pid ${apiserverPid ?? "?"}, objects in ${paths.stateDir}`),
-    line("Agent", `pid ${status.pid}, ${status.ready ? colours.green("ready") : colours.yellow("starting")}, ${paths.agentSocket}`),
+    line(
+      "Agent",
+      `pid ${status.pid}, ${status.ready ? colours.green("ready") : colours.yellow("starting")}, ${paths.agentSocket}`,
+    ),
     line("L7 proxy", status.proxy.state === "off" ? "starts with the first HTTP rule" : status.proxy.state),
     line("Observer", paths.hubbleSocket),
     line("Workloads", `${status.podCidrs.join(", ")}; ${device}`),
     line("Kernel", `Linux ${versions.kernel}, maps and programs under ${paths.bpfDir}`),
   ];
   if (status.counts.endpoints > 0) {
-    out.push(line("Taken over", `${status.counts.endpoints} endpoints, ${status.counts.policies} policies of the last run`));
+    out.push(
+      line("Taken over", `${status.counts.endpoints} endpoints, ${status.counts.policies} policies of the last run`),
+    );
   }
   for (const { name, cost, since } of status.degraded) {
     const when = since === undefined ? "" : colours.dim(` (since Linux ${since})`);

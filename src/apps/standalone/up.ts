@@ -28,7 +28,7 @@ const forcedExitCode = 130;
 
 /**
  * Runs the node until SIGINT or SIGTERM; yields the exit code. Throws the error of the program that could not start
- * (PORT_IN_USE, AGENT_ALREADY_RUNNING, ...), with nothing left running.
+ * (ADDRESS_IN_USE, AGENT_ALREADY_RUNNING, ...), with nothing left running.
  */
 export async function up(flags: UpFlags): Promise<number> {
   if (process.getuid?.() !== 0) {
@@ -38,6 +38,8 @@ export async function up(flags: UpFlags): Promise<number> {
   await refuseSecondAgent(paths.agentSocket);
   mkdirSync(paths.runDir, { recursive: true, mode: 0o755 });
 
+  const stopSignal = waitForSignal();
+  let endedOnRequest = false;
   const least: LogLevel = flags.verbose === true ? "info" : "warn";
   const say = (text: string): void => void process.stdout.write(`${text}\n`);
   const children = {
@@ -45,6 +47,11 @@ export async function up(flags: UpFlags): Promise<number> {
       // Whoever collects logs wants them as they are; a person wants them readable.
       const shown = process.stderr.isTTY ? formatLogLine(name, line, least) : line;
       if (shown !== undefined) process.stderr.write(`${shown}\n`);
+    },
+    onEnd(name: string): void {
+      endedOnRequest = true;
+      say(`the ${name} has ended on request; stopping the rest`);
+      stopSignal.raise();
     },
     onDeath(name: string, how: string, restartInMs: number): void {
       const effect = name === "agent" ? "; what the kernel enforces stays in force" : "";
@@ -67,7 +74,6 @@ export async function up(flags: UpFlags): Promise<number> {
   const apiserver = child("apiserver", ["--port", String(flags.apiPort)]);
   const agent = child("agent", agentArguments(flags));
 
-  const stopSignal = waitForSignal();
   const startedAt = performance.now();
   try {
     await start(apiserver, stopSignal);
@@ -80,13 +86,28 @@ export async function up(flags: UpFlags): Promise<number> {
     const client = createAgentClient(paths.agentSocket);
     try {
       const status = await client.status();
-      say(formatReport({ status, paths, apiPort: flags.apiPort, apiserverPid: apiserver.pid, tookMs: performance.now() - startedAt }));
+      say(
+        formatReport({
+          status,
+          paths,
+          apiPort: flags.apiPort,
+          apiserverPid: apiserver.pid,
+          tookMs: performance.now() - startedAt,
+        }),
+      );
     } finally {
       client.close();
     }
     await stopSignal.promise;
   }
-  return takeDown({ agent, apiserver, agentSocket: paths.agentSocket, keep: flags.keep === true, say });
+  return takeDown({
+    cleaned: endedOnRequest,
+    agent,
+    apiserver,
+    agentSocket: paths.agentSocket,
+    keep: flags.keep === true,
+    say,
+  });
 }
 
 function agentArguments(flags: UpFlags): string[] {
@@ -124,24 +145,24 @@ async function refuseSecondAgent(socket: string): Promise<void> {
   }
 }
 
-/** The wish to end, said by SIGINT, SIGTERM or SIGHUP. */
+/** The wish to end: said by SIGINT, SIGTERM or SIGHUP, or raised by us. */
 interface StopSignal {
   readonly promise: Promise<void>;
   readonly seen: boolean;
+  raise(): void;
 }
 
 function waitForSignal(): StopSignal {
   let seen = false;
-  const promise = new Promise<void>((heard) => {
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-      process.on(signal, () => {
-        seen = true;
-        heard();
-      });
-    }
-  });
+  const { promise, resolve: heard } = Promise.withResolvers<void>();
+  const raise = (): void => {
+    seen = true;
+    heard();
+  };
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, raise);
   return {
     promise,
+    raise,
     get seen() {
       return seen;
     },
@@ -158,6 +179,8 @@ async function start(program: Child, signal: StopSignal): Promise<void> {
 
 /** The agent cleans up what it made; then the programs end. Yields the exit code. */
 async function takeDown(running: {
+  /** Somebody had the agent clean up already. */
+  readonly cleaned: boolean;
   readonly agent: Child;
   readonly apiserver: Child;
   readonly agentSocket: string;
@@ -173,19 +196,26 @@ async function takeDown(running: {
     });
   }
   let code = 0;
-  if (running.keep) {
-    say("\nstopping; what the kernel enforces stays in force (`tsilium up` takes it over, `tsilium cleanup` removes it)");
+  if (running.cleaned) {
+    await agent.stop(stopGraceMs);
+  } else if (running.keep) {
+    say(
+      "\nstopping; what the kernel enforces stays in force (`tsilium up` takes it over, `tsilium cleanup` removes it)",
+    );
     await agent.stop(stopGraceMs);
   } else {
     say("\nstopping workloads and removing everything from the kernel; Ctrl-C again to force");
     code = await cleanUp(running, createAgentClient(running.agentSocket));
   }
   await apiserver.stop(stopGraceMs);
-  if (code === 0) say(running.keep ? "stopped" : "stopped; nothing is left behind");
+  if (code === 0) say(running.keep && !running.cleaned ? "stopped" : "stopped; nothing is left behind");
   return code;
 }
 
-async function cleanUp(running: { readonly agent: Child; say(text: string): void }, client: AgentClient): Promise<number> {
+async function cleanUp(
+  running: { readonly agent: Child; say(text: string): void },
+  client: AgentClient,
+): Promise<number> {
   const { agent, say } = running;
   try {
     const ended = agent.expectEnd(60_000 + stopGraceMs);

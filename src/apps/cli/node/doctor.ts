@@ -40,10 +40,12 @@ export async function doctor(flags: { readonly output: "text" | "json" | "yaml" 
   const missing = findings.filter(({ state }) => state === "missing");
   if (missing.length > 0) {
     print(colours.bold("What is missing, and what that costs"));
-    for (const one of missing) print(`  ${one.name}: ${one.cost}${one.detail === undefined ? "" : `\n    ${colours.dim(one.detail)}`}`);
+    for (const one of missing)
+      print(`  ${one.name}: ${one.cost}${one.detail === undefined ? "" : `\n    ${colours.dim(one.detail)}`}`);
     print("");
   }
-  if (baseRuns === undefined) note(`${colours.yellow("?")} only root can tell whether tsilium runs here: sudo tsilium doctor`);
+  if (baseRuns === undefined)
+    note(`${colours.yellow("?")} only root can tell whether tsilium runs here: sudo tsilium doctor`);
   else if (baseRuns) note(`${colours.green("✓")} tsilium runs here`);
   else note(`${colours.red("✗")} tsilium does not run here, see above`);
   return code;

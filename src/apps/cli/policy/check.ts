@@ -1,0 +1,157 @@
+/** `tsilium policy check`: what is wrong with policies, found by the engine that fills the kernel's maps; offline, without root. */
+import colours from "picocolors";
+import { stringify } from "yaml";
+import { formatProblems, type Paint, type Problem } from "#contracts/manifest";
+import { isPolicyKind, parsePolicy } from "#control/policy";
+import { ExitCode } from "../exit-codes.ts";
+import { readObjects, type WrittenObject } from "../objects/manifests.ts";
+import { readSources, type Source } from "../objects/sources.ts";
+import { note, print, printStructured } from "../output.ts";
+import { repairPolicy } from "./repair.ts";
+
+/** What checking a set of sources has shown. */
+export interface CheckResult {
+  /** Objects without errors, of whatever kind. */
+  readonly objects: readonly WrittenObject[];
+  /** How many of all objects are policies, good and bad ones. */
+  readonly policies: number;
+  readonly problems: readonly Problem[];
+  readonly refused: readonly RefusedPolicy[];
+}
+
+/** A policy with errors. */
+export interface RefusedPolicy {
+  readonly file: string;
+  readonly name: string;
+  /** What a cluster that does not check would have made of it. */
+  readonly effect?: string;
+  /** What was probably meant, as YAML; the engine accepts it. */
+  readonly repaired?: string;
+}
+
+/** Checks every object of the sources; of other kinds than policies only the envelope. */
+export function checkSources(sources: readonly Source[]): CheckResult {
+  const written = readObjects(sources);
+  const problems: Problem[] = [...written.problems];
+  const objects: WrittenObject[] = [];
+  const refused: RefusedPolicy[] = [];
+  let policies = 0;
+  for (const one of written.objects) {
+    if (!isPolicyKind(one.resource.kind)) {
+      objects.push(one);
+      continue;
+    }
+    policies++;
+    const parsed = parsePolicy(one.object);
+    const located = one.manifest.locateProblems(
+      parsed.problems.map((each) => ({ ...each, path: below(one.root, each.path) })),
+    );
+    problems.push(...located);
+    if (parsed.kind === "accepted") objects.push(one);
+    const broken = parsed.kind === "refused" || one.manifest.problems.some(({ severity }) => severity === "error");
+    if (!broken) continue;
+    const repaired = repairPolicy(one.object);
+    refused.push({
+      file: one.file,
+      name: one.object.metadata.name ?? "",
+      ...(parsed.kind === "refused" && parsed.effect !== undefined ? { effect: parsed.effect } : {}),
+      ...(repaired === undefined ? {} : { repaired: stringify(repaired, { lineWidth: 0 }) }),
+    });
+  }
+  return { objects, policies, problems: inReadingOrder(problems, sources), refused };
+}
+
+function below(root: string, path: string): string {
+  if (root === "") return path;
+  return path === "" || path.startsWith("[") ? `${root}${path}` : `${root}.${path}`;
+}
+
+function inReadingOrder(problems: readonly Problem[], sources: readonly Source[]): Problem[] {
+  const place = new Map(sources.map(({ file }, i) => [file, i]));
+  return problems.toSorted(
+    (a, b) =>
+      (place.get(a.file ?? "") ?? 0) - (place.get(b.file ?? "") ?? 0) ||
+      (a.line ?? 0) - (b.line ?? 0) ||
+      (a.column ?? 0) - (b.column ?? 0),
+  );
+}
+
+const paint: Paint = (text, as) => {
+  if (as === "error") return colours.bold(colours.red(text));
+  if (as === "warning") return colours.bold(colours.yellow(text));
+  if (as === "info") return colours.bold(colours.cyan(text));
+  return as === "hint" ? colours.green(text) : colours.blue(text);
+};
+
+/** Problems with excerpts of their sources, and what refused policies would have done. */
+export function formatCheck(result: CheckResult, sources: readonly Source[]): string {
+  const text = formatProblems(result.problems, new Map(sources.map(({ file, text }) => [file, text])), paint);
+  const refused = result.refused.flatMap(({ name, effect, repaired }) => [
+    effect === undefined
+      ? ""
+      : `${colours.bold(`What ${name} would have done where nobody checks`)}\n${indent(effect)}\n`,
+    repaired === undefined
+      ? ""
+      : `${colours.bold(`What ${name} was probably meant to be`)} ${colours.dim("(read it before you use it)")}\n${colours.green(indent(repaired))}`,
+  ]);
+  return [text, ...refused].filter((part) => part !== "").join("\n");
+}
+
+const indent = (text: string): string => text.replaceAll(/^(?=.)/gm, "  ");
+
+/** Whether anything was refused. */
+export function hasErrors({ problems }: CheckResult): boolean {
+  return problems.some(({ severity }) => severity === "error");
+}
+
+/** `policy check`. Exit code 1 if there is an error; warnings alone don't fail. */
+export async function policyCheck(
+  paths: readonly string[],
+  flags: { readonly output: "text" | "json" | "yaml" | "github" | "repaired" },
+): Promise<number> {
+  const sources = await readSources(paths);
+  const result = checkSources(sources);
+  const failed = hasErrors(result);
+  if (flags.output === "github") {
+    for (const each of result.problems) print(githubAnnotation(each));
+  } else if (flags.output === "repaired") {
+    print(result.refused.flatMap(({ repaired }) => repaired ?? []).join("---\n"));
+  } else if (flags.output === "text") {
+    const text = formatCheck(result, sources);
+    if (text !== "") print(text);
+    note(summary(result, sources.length));
+  } else {
+    const { problems, refused, policies } = result;
+    await printStructured(flags.output, { ok: !failed, files: sources.length, policies, problems, refused });
+  }
+  return failed ? ExitCode.failed : ExitCode.ok;
+}
+
+function summary({ problems, policies }: CheckResult, files: number): string {
+  const count = (n: number, one: string, many = `${one}s`) => `${n} ${n === 1 ? one : many}`;
+  const errors = problems.filter(({ severity }) => severity === "error").length;
+  const warnings = problems.filter(({ severity }) => severity === "warning").length;
+  const checked = `${count(policies, "policy", "policies")} in ${count(files, "file")}`;
+  if (errors === 0 && warnings === 0) return `${colours.green("ok:")} ${checked}`;
+  const found = [errors > 0 ? count(errors, "error") : "", warnings > 0 ? count(warnings, "warning") : ""];
+  const mark = errors > 0 ? colours.red("refused:") : colours.yellow("ok, but:");
+  return `${mark} ${found.filter(Boolean).join(", ")}; ${checked}`;
+}
+
+/** A workflow command of GitHub Actions, which marks the place in the pull request. */
+function githubAnnotation(problem: Problem): string {
+  const level = problem.severity === "info" ? "notice" : problem.severity;
+  // Source of the escapes: docs.github.com, "Workflow commands for GitHub Actions".
+  const value = (text: string) => text.replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
+  const property = (text: string) => value(text).replaceAll(":", "%3A").replaceAll(",", "%2C");
+  const properties = Object.entries({
+    file: problem.file,
+    line: problem.line,
+    col: problem.column,
+    title: problem.code,
+  })
+    .filter(([, each]) => each !== undefined)
+    .map(([name, each]) => `${name}=${property(String(each))}`);
+  const path = problem.path === "" ? "" : `${problem.path}: `;
+  return `::${level} ${properties.join(",")}::${value(`${path}${problem.message}${problem.hint === "" ? "" : ` (hint: ${problem.hint})`}`)}`;
+}

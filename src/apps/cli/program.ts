@@ -1,0 +1,255 @@
+/**
+ * The command tree: names, arguments, flags, help. What a command does is in its own file, loaded when it is called, so that
+ * `tsilium run` starts in tens of milliseconds. docs/reference/cli.md is generated from this tree.
+ */
+import { Command, InvalidArgumentError, Option } from "commander";
+import { errorMessage } from "#core/runtime";
+import { listFormats } from "./output.ts";
+import { collectPair, parseDurationMs } from "./run/flags.ts";
+
+/** Takes the exit code of the command that ran. */
+type Finish = (exitCode: number) => void;
+
+/** Turns what our parsers throw into what commander reports as a usage error. */
+function parsed<T>(parse: (text: string, before?: T) => T): (text: string, before: T | undefined) => T {
+  return (text, before) => {
+    try {
+      return parse(text, before);
+    } catch (error) {
+      throw new InvalidArgumentError(errorMessage(error));
+    }
+  };
+}
+
+const namespaceFlag = () => new Option("-n, --namespace <name>", "namespace").default("default");
+const anyNamespaceFlag = () => new Option("-n, --namespace <name>", "namespace");
+const listFlag = () => new Option("-o, --output <format>", "how to print").choices(listFormats).default("table");
+const textFlag = () =>
+  new Option("-o, --output <format>", "how to print").choices(["text", "json", "yaml"]).default("text");
+const kubeconfigFlag = () =>
+  new Option("--kubeconfig <file>", "API server to talk to; without it, the one of this instance");
+const timeoutFlag = (milliseconds: number) =>
+  new Option("--timeout <duration>", "how long --wait waits, e.g. 10s or 500ms")
+    .argParser(parsed(parseDurationMs("--timeout")))
+    .default(milliseconds, `${milliseconds / 1000}s`);
+const envFlag = () =>
+  new Option("-e, --env <key=value>", "variable for the command (repeatable)").argParser(parsed(collectPair("--env")));
+
+/** Builds the tree. `finish` gets the exit code of whatever command runs. */
+export function createProgram(finish: Finish): Command {
+  const program = new Command("tsilium")
+    .description("eBPF networking, policy and observability for Linux workloads")
+    .enablePositionalOptions()
+    .showHelpAfterError("(--help shows what there is)")
+    .helpCommand(false)
+    .configureHelp({ showGlobalOptions: false });
+
+  /** An action that finishes with the exit code its work yields. */
+  const does =
+    <A extends unknown[]>(work: (...args: A) => Promise<number>) =>
+    async (...args: A): Promise<void> =>
+      finish(await work(...args));
+
+  program.commandsGroup("Node:");
+  program
+    .command("up")
+    .description("start the node in the foreground: API server, agent, proxy; Ctrl-C ends it and cleans everything up")
+    .option("--api-port <port>", "port of the API server on 127.0.0.1", parsed(parsePort), 6443)
+    .option("--pod-cidr-ipv4 <prefix>", "addresses for workloads; without it, 10.217.0.0/24")
+    .option("--pod-cidr-ipv6 <prefix>", "addresses for workloads; without it, fd10:217::/112")
+    .option("--world-device <name>", "device to the world; without it, that of the default route")
+    .option("--no-masquerade", "leave source addresses alone on the way to the world")
+    .option("--node-name <name>", "name of the Node object; without it, the host's name")
+    .option("--keep", "on Ctrl-C leave enforcement and workloads in place, for a restart")
+    .option("-v, --verbose", "show what the programs log, not only warnings")
+    .action(does(async (flags) => (await import("#apps/standalone")).up(flags)));
+  program
+    .command("status")
+    .description("the agent's state, and what is wrong with it")
+    .option("--wait", "wait until it is ready")
+    .addOption(timeoutFlag(30_000))
+    .addOption(textFlag())
+    .action(does(async (flags) => (await import("./inspect/status.ts")).status(flags)));
+  program
+    .command("doctor")
+    .description("what this kernel and this machine can and cannot do, by trying, and what each missing thing costs")
+    .addOption(textFlag())
+    .action(does(async (flags) => (await import("./node/doctor.ts")).doctor(flags)));
+  program
+    .command("cleanup")
+    .description(
+      "remove every trace: workloads, programs, maps, links, routes (the stored objects stay unless --objects)",
+    )
+    .option("--objects", "remove the stored objects, keys and certificates too")
+    .action(does(async (flags) => (await import("./node/cleanup.ts")).cleanup(flags)));
+  program
+    .command("kubeconfig")
+    .description("print the admin's kubeconfig, for kubectl")
+    .option("--path", "print where the file is instead")
+    .action(does(async (flags) => (await import("./node/kubeconfig.ts")).kubeconfig(flags)));
+  program
+    .command("demo")
+    .description("a story on the terminal: a policy decides over real packets and real HTTP requests")
+    .option("--once", "end by itself; exit code 0 only if every result was as told")
+    .option("--no-pause", "do not wait between the steps")
+    .action(does(async (flags) => (await import("#apps/demo")).demo(flags)));
+
+  program.commandsGroup("Workloads:");
+  program
+    .command("run")
+    .description("run a command as a workload: own network namespace, address, identity, policy")
+    .usage("[options] -- <command...>")
+    .argument("<command...>", "command and its arguments, best behind --")
+    .option("--name <name>", "name of its Pod; without it, made from the command")
+    .addOption(namespaceFlag())
+    .addOption(new Option("-l, --label <key=value>", "label (repeatable)").argParser(parsed(collectPair("--label"))))
+    .option("--service-account <name>", "service account", "default")
+    .addOption(envFlag())
+    .option("-d, --detach", "run in the background; prints addresses, pid and the file with the output")
+    .option("--keep", "keep the workload when the command has ended")
+    .passThroughOptions()
+    .action(does(async (command, flags) => (await import("./run/run.ts")).run(command, flags)));
+  program
+    .command("exec")
+    .description("run another command inside a running workload")
+    .usage("[options] <name> -- <command...>")
+    .argument("<name>", "name of the workload's Pod")
+    .argument("<command...>", "command and its arguments, best behind --")
+    .addOption(namespaceFlag())
+    .addOption(envFlag())
+    .passThroughOptions()
+    .action(does(async (name, command, flags) => (await import("./run/run.ts")).exec(name, command, flags)));
+  program
+    .command("stop")
+    .description("end workloads")
+    .argument("[names...]", "names of their Pods")
+    .addOption(namespaceFlag())
+    .option("-a, --all", "all workloads of the node")
+    .addOption(
+      new Option("--grace <duration>", "time between asking the processes to end and killing them")
+        .argParser(parsed(parseDurationMs("--grace")))
+        .default(10_000, "10s"),
+    )
+    .action(does(async (names, flags) => (await import("./run/run.ts")).stop(names, flags)));
+
+  program.commandsGroup("Objects:");
+  program
+    .command("apply")
+    .description("create or update objects; policies are checked first, and nothing is sent if one is refused")
+    .requiredOption("-f, --filename <path>", "file, folder or - (repeatable)", collect)
+    .addOption(anyNamespaceFlag())
+    .option("--wait", "wait until the kernel enforces the policies")
+    .addOption(timeoutFlag(10_000))
+    .option("--dry-run", "let the API server check, but not store")
+    .addOption(kubeconfigFlag())
+    .action(does(async (flags) => (await import("./objects/apply.ts")).apply(flags)));
+  program
+    .command("get")
+    .description("show objects")
+    .argument("<kind>", "pods, cnp, ccnp, netpol, services, serviceaccounts, namespaces, nodes, cep, ...")
+    .argument("[names...]", "only these")
+    .addOption(namespaceFlag())
+    .option("-A, --all-namespaces", "of all namespaces")
+    .option("-l, --selector <query>", "only those with these labels, e.g. app=web,tier!=db")
+    .option("--field-selector <query>", "only those with these fields, e.g. status.phase=Running")
+    .addOption(listFlag())
+    .addOption(kubeconfigFlag())
+    .action(does(async (kind, names, flags) => (await import("./objects/get.ts")).get(kind, names, flags)));
+  program
+    .command("delete")
+    .description("delete objects")
+    .usage("[options] <kind> <name...> | <kind/name...> | -f <path>")
+    .argument("[words...]", "KIND NAME... or KIND/NAME...")
+    .option("-f, --filename <path>", "the objects of this file or folder (repeatable)", collect)
+    .addOption(anyNamespaceFlag())
+    .option("--ignore-not-found", "what is not there is no failure")
+    .option("--wait", "wait until the kernel enforces it")
+    .addOption(timeoutFlag(10_000))
+    .addOption(kubeconfigFlag())
+    .action(does(async (words, flags) => (await import("./objects/apply.ts")).deleteObjects(words, flags)));
+
+  const policy = program.command("policy").description("check policies, and see what became of them");
+  policy
+    .command("check")
+    .description("find what is wrong with policies, with place and repair; needs neither root nor a running node")
+    .argument("<files...>", "files, folders or -")
+    .addOption(
+      new Option(
+        "-o, --output <format>",
+        "how to print; github marks the places in a pull request, repaired prints only what was meant",
+      )
+        .choices(["text", "json", "yaml", "github", "repaired"])
+        .default("text"),
+    )
+    .action(does(async (files, flags) => (await import("./policy/check.ts")).policyCheck(files, flags)));
+  policy
+    .command("get")
+    .description("the policies as the agent took them: state, problems, subjects")
+    .argument("[name]", "only this one")
+    .addOption(anyNamespaceFlag())
+    .addOption(listFlag())
+    .action(does(async (name, flags) => (await import("./objects/policy-get.ts")).getPolicies(name, flags)));
+
+  program.commandsGroup("Inside:");
+  const endpoint = program.command("endpoint").description("attachments of workloads to the network");
+  endpoint
+    .command("list")
+    .description("all endpoints of the node")
+    .addOption(listFlag())
+    .action(does(async (flags) => (await import("./inspect/endpoint.ts")).listEndpoints(flags)));
+  endpoint
+    .command("get")
+    .description("one endpoint: addresses, identity, labels, and each policy entry with the rules it comes from")
+    .argument("<endpoint>", "number, POD or NAMESPACE/POD")
+    .addOption(namespaceFlag())
+    .addOption(textFlag())
+    .action(does(async (wanted, flags) => (await import("./inspect/endpoint.ts")).getEndpoint(wanted, flags)));
+  program
+    .command("identity")
+    .description("numeric identities")
+    .command("list")
+    .description("all identities that the agent knows, and the labels they stand for")
+    .addOption(listFlag())
+    .action(does(async (flags) => (await import("./inspect/endpoint.ts")).listIdentities(flags)));
+  const map = program.command("map").description("what the kernel's maps hold");
+  map
+    .command("list")
+    .description("all maps")
+    .addOption(listFlag())
+    .action(does(async (flags) => (await import("./inspect/map.ts")).listMaps(flags)));
+  map
+    .command("show")
+    .description("every entry of a map, decoded")
+    .argument("<name>", "policy, ipcache, endpoints, ct4, ct6, ...")
+    .addOption(listFlag())
+    .action(does(async (name, flags) => (await import("./inspect/map.ts")).showMap(name, flags)));
+
+  program.commandsGroup("About:");
+  program
+    .command("version")
+    .description("versions of tsilium, Node and the kernel")
+    .addOption(textFlag())
+    .action(does(async (flags) => (await import("./node/version.ts")).version(flags)));
+  program
+    .command("completion")
+    .description("a script that completes commands: source <(tsilium completion bash)")
+    .argument("<shell>", "bash")
+    .action(
+      does(async (shell: string) => {
+        if (shell !== "bash")
+          program.error(`error: there is completion for bash only, not for ${shell}`, { exitCode: 2 });
+        process.stdout.write((await import("./completion.ts")).bashCompletion(program));
+        return 0;
+      }),
+    );
+  return program;
+}
+
+const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port < 1 || port > 65535)
+    throw new InvalidArgumentError("a port is a number from 1 to 65535");
+  return port;
+}

@@ -1,0 +1,5 @@
+/**
+ * The story on the terminal behind `npm run demo`.
+ * @module
+ */
+export { type DemoFlags, demo } from "./demo.ts";
