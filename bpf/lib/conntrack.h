@@ -155,6 +155,12 @@ stage int ct_create(const struct packet *packet, struct ct_entry *entry, __u8 le
 	return checked(error, SITE_CT_UPDATE) < 0 ? DROP_CT_MAP_INSERTION_FAILED : DROP_NONE;
 }
 
+/* Answers of the proxy don't always pass a hook: for the initiator's leg its own ACK is proof enough. */
+inline_always int ct_was_answered(__u16 flags)
+{
+	return flags & (CT_F_SEEN_REPLY | CT_F_PROXIED);
+}
+
 /* Carries the entry over this packet. Returns 1 if the packet ended the connection. Written only where something changed,
  * expiry at most once a second: a written cache line has to travel between CPUs. */
 stage int ct_advance(struct ct_entry *entry, const struct packet *packet)
@@ -168,7 +174,7 @@ stage int ct_advance(struct ct_entry *entry, const struct packet *packet)
 			flags |= CT_F_RST;
 		if (packet->tcp_flags & TCP_FIN)
 			flags |= reply ? CT_F_FIN_REVERSE : CT_F_FIN_FORWARD;
-		if (!reply && !(packet->tcp_flags & TCP_SYN) && flags & CT_F_SEEN_REPLY)
+		if (!reply && !(packet->tcp_flags & TCP_SYN) && ct_was_answered(flags))
 			flags |= CT_F_ESTABLISHED;
 	} else if (reply) {
 		flags |= CT_F_ESTABLISHED;

@@ -81,8 +81,11 @@ inline_always int leaves_as_initiator(struct __sk_buff *skb, const struct packet
 {
 	struct ct_entry *entry = ct_find(packet, CT_LEG_CLIENT);
 
-	if (entry && ct_is_reply(entry, packet))
+	if (entry && ct_is_reply(entry, packet)) {
+		if (entry->flags & CT_F_PROXIED) /* the proxy's own answer: no other hook has seen it */
+			ct_advance(entry, packet);
 		return 0;
+	}
 	if (is_from_proxy(skb) && packet->protocol == IPPROTO_TCP)
 		proxy_leg_forward(packet);
 	return 1;
