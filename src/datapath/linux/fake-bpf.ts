@@ -223,12 +223,18 @@ function hookKey(
 
 function fakeRingBuffer(map: FakeMap): RingBuffer {
   const size = (record: Uint8Array) => (record.length + 8 + 7) & ~7;
+  let closed = false;
+  const checkOpen = () => {
+    if (closed) throw new Error("the ring buffer is closed");
+  };
   return {
     capacityBytes: map.spec.maxEntries,
     get backlogBytes() {
+      checkOpen();
       return map.records.reduce((sum, record) => sum + size(record), 0);
     },
     drain(record, limit = Number.POSITIVE_INFINITY) {
+      checkOpen();
       let count = 0;
       for (; count < limit && map.records.length > 0; ) {
         const bytes = map.records.shift()!;
@@ -241,6 +247,8 @@ function fakeRingBuffer(map: FakeMap): RingBuffer {
       const timer = setInterval(() => map.records.length > 0 && callback(), 1);
       return () => clearInterval(timer);
     },
-    close: () => undefined,
+    close() {
+      closed = true;
+    },
   };
 }

@@ -2,7 +2,7 @@ import { rmSync } from "node:fs";
 import { ensureBpffs } from "./bpffs.ts";
 import { openKernel } from "./real-kernel.ts";
 import { kernelBehaviour } from "./suite.ts";
-import { compileTestObject, sweepTestNamespaces, sweepTestPins, testName } from "./testing.ts";
+import { compileTestObject, skipUnlessSupported, sweepTestNamespaces, sweepTestPins, testName } from "./testing.ts";
 
 kernelBehaviour("the running kernel", () => {
   ensureBpffs();
@@ -14,6 +14,7 @@ kernelBehaviour("the running kernel", () => {
     pins,
     probe: compileTestObject(`${import.meta.dirname}/testdata/probe.bpf.c`),
     name: testName,
+    supports: skipUnlessSupported,
     close: () => rmSync(pins, { recursive: true, force: true }),
   };
 });

@@ -33,5 +33,5 @@ const probe: FakeObject = {
 
 kernelBehaviour("the kernel in memory", () => {
   const kernel: Kernel = createFakeKernel({ "probe.bpf.o": probe });
-  return { kernel, pins: "/pins", probe: "probe.bpf.o", name: testName, close: () => undefined };
+  return { kernel, pins: "/pins", probe: "probe.bpf.o", name: testName, supports: () => true, close: () => undefined };
 });

@@ -98,12 +98,10 @@ export class RealMap implements BpfMap {
 
   *entries(): Iterable<readonly [Uint8Array, Uint8Array]> {
     if (this.#batches) {
-      const whole = this.#lookupBatches();
-      if (whole !== undefined) {
-        yield* whole;
-        return;
-      }
-      this.#batches = false;
+      // A hash's cursor is a bucket, so its entries may come and go between two batches; a key as cursor must not vanish.
+      const batches = this.#lookupBatches();
+      for (const batch of isHash(this.spec) ? batches : [...batches]) yield* batch;
+      if (this.#batches) return;
     }
     yield* this.#entriesByKey();
   }
@@ -187,11 +185,10 @@ export class RealMap implements BpfMap {
     return 0;
   }
 
-  /** All entries, or undefined when the kernel has no batch operation for this map. */
-  #lookupBatches(): [Uint8Array, Uint8Array][] | undefined {
+  /** All entries, a system call's worth at a time; nothing, and `#batches` is false, when the kernel has no such operation for this map. */
+  *#lookupBatches(): Iterable<[Uint8Array, Uint8Array][]> {
     const { keySize, maxEntries } = this.spec;
     const size = this.storedValueSize;
-    const all: [Uint8Array, Uint8Array][] = [];
     // A hash's cursor is a bucket number (4 bytes), everyone else's a key.
     const cursors = [new Uint8Array(Math.max(keySize, 8)), new Uint8Array(Math.max(keySize, 8))] as const;
     let room = Math.min(BATCH, maxEntries);
@@ -206,12 +203,17 @@ export class RealMap implements BpfMap {
         continue;
       }
       if (result !== 0 && result !== -ENOENT) {
-        if (round === 0 && isUnsupported(-result)) return undefined;
+        if (round === 0 && isUnsupported(-result)) {
+          this.#batches = false;
+          return;
+        }
         throw kernelError(`read map ${this.spec.name}`, -result);
       }
+      const batch: [Uint8Array, Uint8Array][] = [];
       for (let i = 0; i < count[0]!; i++)
-        all.push([keys.slice(i * keySize, (i + 1) * keySize), values.slice(i * size, (i + 1) * size)]);
-      if (result === -ENOENT) return all;
+        batch.push([keys.slice(i * keySize, (i + 1) * keySize), values.slice(i * size, (i + 1) * size)]);
+      yield batch;
+      if (result === -ENOENT) return;
       round++;
     }
   }
@@ -229,6 +231,10 @@ export class RealMap implements BpfMap {
       key = next.slice();
     }
   }
+}
+
+function isHash({ type }: MapSpec): boolean {
+  return type === MapType.HASH || type === MapType.LRU_HASH;
 }
 
 /** EINVAL and (EN)OTSUPP: how kernels say that a map type has no batch operation. */

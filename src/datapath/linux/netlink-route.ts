@@ -10,7 +10,7 @@ import {
   zeroTerminated,
 } from "./netlink-message.ts";
 
-export const Message = {
+const Message = {
   NEWLINK: 16, DELLINK: 17, GETLINK: 18, SETLINK: 19, NEWADDR: 20, DELADDR: 21, GETADDR: 22, NEWROUTE: 24, DELROUTE: 25,
   GETROUTE: 26, NEWNEIGH: 28, DELNEIGH: 29, GETNEIGH: 30, NEWRULE: 32, DELRULE: 33, GETRULE: 34,
 } as const; // biome-ignore format: a table of the kernel's numbers

@@ -40,10 +40,12 @@ export class RealRingBuffer implements RingBuffer {
   }
 
   get backlogBytes(): number {
+    this.#checkOpen();
     return Number(Atomics.load(this.#producer, 0) - Atomics.load(this.#consumer, 0));
   }
 
   drain(record: (view: DataView, offset: number, length: number) => void, limit = Number.POSITIVE_INFINITY): number {
+    this.#checkOpen();
     // Numbers, not bigints, in the loop: positions are byte counts and stay below 2^53 for centuries.
     let position = Number(Atomics.load(this.#consumer, 0));
     const end = Number(Atomics.load(this.#producer, 0));
@@ -72,6 +74,11 @@ export class RealRingBuffer implements RingBuffer {
 
   close(): void {
     for (const { pointer, length } of this.#mappings.splice(0)) libc.munmap(pointer, length);
+  }
+
+  /** The memory behind the views is gone after close: touching it would end the process. */
+  #checkOpen(): void {
+    if (this.#mappings.length === 0) throw new Error("the ring buffer is closed");
   }
 
   #map(length: number, protection: number, offset: number): ArrayBuffer {

@@ -14,6 +14,8 @@ export interface SuiteSubject {
   readonly probe: string;
   /** A name for a namespace that nobody else uses. */
   name(): string;
+  /** False, and the test is skipped, where the kernel is too old for the feature. */
+  supports(t: TestContext, feature: string, since: string, attempt: () => void): boolean;
   close(): void;
 }
 
@@ -364,10 +366,18 @@ export function kernelBehaviour(title: string, open: () => SuiteSubject): void {
         t.after(() => object.close());
         return object.programs as Record<"first" | "second" | "pass", (typeof object.programs)[string]>;
       };
+      /** A veth pair on a kernel with TCX; undefined when the test is skipped. */
+      const tcxVeth = (t: TestContext): ReturnType<typeof veth> | undefined => {
+        const made = veth(t);
+        const target = { kind: "tcx", ifindex: made.a.index, direction: "ingress", netns: made.netns } as const;
+        return subject.supports(t, "TCX", "6.6", () => kernel.bpf.attached(target)) ? made : undefined;
+      };
       const names = (list: readonly { readonly programName: string }[]) => list.map(({ programName }) => programName);
 
       it("TCX: several programs in order, and first comes before what is there", (t) => {
-        const { netns, a } = veth(t);
+        const made = tcxVeth(t);
+        if (made === undefined) return;
+        const { netns, a } = made;
         const programs = withProbe(t);
         const target = { kind: "tcx", ifindex: a.index, direction: "ingress", netns } as const;
         assert.deepEqual(kernel.bpf.attached(target), []);
@@ -386,7 +396,9 @@ export function kernelBehaviour(title: string, open: () => SuiteSubject): void {
       });
 
       it("a pinned link outlives its holder, is found again, and gets another program in place", async (t) => {
-        const { netns, a } = veth(t);
+        const made = tcxVeth(t);
+        if (made === undefined) return;
+        const { netns, a } = made;
         const programs = withProbe(t);
         const pin = `${subject.pins}/link`;
         const target = { kind: "tcx", ifindex: a.index, direction: "egress", netns } as const;
@@ -408,7 +420,9 @@ export function kernelBehaviour(title: string, open: () => SuiteSubject): void {
       });
 
       it("a link whose interface has vanished says so", (t) => {
-        const { netns, netlink, a } = veth(t);
+        const made = tcxVeth(t);
+        if (made === undefined) return;
+        const { netns, netlink, a } = made;
         const link = kernel.bpf.attach(withProbe(t).first, {
           kind: "tcx",
           ifindex: a.index,
@@ -422,7 +436,9 @@ export function kernelBehaviour(title: string, open: () => SuiteSubject): void {
       });
 
       it("detach works although a pin holds the link", (t) => {
-        const { netns, a } = veth(t);
+        const made = tcxVeth(t);
+        if (made === undefined) return;
+        const { netns, a } = made;
         const pin = `${subject.pins}/detached`;
         const target = { kind: "tcx", ifindex: a.index, direction: "ingress", netns } as const;
         const link = kernel.bpf.attach(withProbe(t).first, target);

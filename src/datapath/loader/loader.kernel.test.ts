@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { resolve } from "node:path";
 import { describe, it } from "node:test";
 import { ensureBpffs, openKernel } from "#datapath/linux";
-import { sweepTestNamespaces, sweepTestPins, testName } from "#datapath/linux/testing";
+import { createTestNamespace, sweepTestNamespaces, sweepTestPins, testName } from "#datapath/linux/testing";
 import { mapDefinitions, shapeMismatch } from "#datapath/maps";
+import { cleanupDatapath, loadDatapath, planObjects } from "./index.ts";
 import { loaderBehaviour } from "./suite.ts";
 
 const objectDirectory = resolve(import.meta.dirname, "../../../build/bpf");
@@ -13,6 +15,44 @@ loaderBehaviour("the loader on the running kernel", () => {
   sweepTestNamespaces();
   sweepTestPins();
   return { kernel: openKernel(), objectDirectory, name: testName };
+});
+
+describe("a process that is killed", () => {
+  it("leaves programs on their devices and rows in their maps, and the next one takes them over", (t) => {
+    const { name, netns } = createTestNamespace(t);
+    const kernel = openKernel();
+    const directory = `/sys/fs/bpf/${name}`;
+    t.after(() => netns.run(() => cleanupDatapath(kernel, directory)));
+    const netlink = kernel.netlink(netns);
+    netlink.apply([{ kind: "createVeth", link: { name: "tsl1" }, peer: { name: "peer" } }]);
+    const device = { name: "tsl1", ifindex: netlink.link("tsl1")!.index };
+    netlink.close();
+    const victim = `
+      import { openKernel } from "#datapath/linux";
+      import { loadDatapath, planObjects } from "#datapath/loader";
+      const [objectDirectory, name, device] = ${JSON.stringify([objectDirectory, name, device])};
+      const kernel = openKernel();
+      kernel.netns.open(name).run(() => {
+        const loaded = loadDatapath({ kernel, plan: planObjects({ objectDirectory }), directory: "/sys/fs/bpf/" + name });
+        loaded.attachments.attach("from_endpoint", device);
+        loaded.maps.ifaces.set(device.ifindex, 5);
+        process.kill(process.pid, "SIGKILL");
+      });`;
+    const { signal, stderr } = spawnSync(process.execPath, ["--conditions=development", "--input-type=module", "-e", victim], { cwd: resolve(import.meta.dirname, "../../.."), encoding: "utf8" }); // biome-ignore format: one command
+    assert.equal(signal, "SIGKILL", stderr);
+    netns.run(() => {
+      const on = () => kernel.bpf.attached({ kind: "tcx", ifindex: device.ifindex, direction: "ingress" });
+      const before = on();
+      assert.deepEqual(before.map(({ programName }) => programName), ["from_endpoint"]); // biome-ignore format: one row
+      const next = loadDatapath({ kernel, plan: planObjects({ objectDirectory }), directory });
+      assert.equal(next.maps.ifaces.get(device.ifindex), 5);
+      assert.deepEqual(next.attachments.devices(), ["tsl1"]);
+      next.attachments.attach("from_endpoint", device);
+      assert.equal(on().length, 1);
+      assert.notEqual(on()[0]!.programId, before[0]!.programId);
+      next.close();
+    });
+  });
 });
 
 describe("the compiled objects", () => {
