@@ -18,39 +18,39 @@ export interface Diagnosis {
 /** Tries every feature; takes a second or less, changes nothing of the machine but mounting the BPF file system. */
 export async function diagnose(isRoot = process.getuid?.() === 0): Promise<Diagnosis> {
   const findings: Finding[] = [];
-  for (const check of [...machineChecks, ...(await checksThroughTheDoor()), ...limitChecks]) {
-    findings.push(await examineOne(check, isRoot));
-  }
+  const examine = async (checks: readonly Check[]): Promise<void> => {
+    for (const check of checks) findings.push(await examineOne(check, isRoot));
+  };
+  await examine(machineChecks);
+  const hooks = await throughTheDoor(findings, isRoot, examine);
+  await examine(limitChecks);
   const required = findings.filter((finding) => finding.required);
-  const attachable = findings.filter(({ name }) => name === "TCX links" || name === "tc filters (clsact)");
   if (required.some(({ state }) => state === "missing")) return { baseRuns: false, findings };
   if (required.some(({ state }) => state === "untried")) return { baseRuns: undefined, findings };
-  return { baseRuns: attachable.some(({ state }) => state === "works"), findings };
+  return { baseRuns: findings.some(({ name, state }) => hooks.has(name) && state === "works"), findings };
 }
 
-/** The door itself may be shut: without libbpf nothing of the kernel can be tried. */
-async function checksThroughTheDoor(): Promise<readonly Check[]> {
-  const library: Omit<Check, "attempt"> = {
+/** The door itself may be shut: without libbpf nothing of the kernel can be tried. Yields the names of the hooks, of which one must work. */
+async function throughTheDoor(
+  findings: Finding[],
+  isRoot: boolean,
+  examine: (checks: readonly Check[]) => Promise<void>,
+): Promise<ReadonlySet<string>> {
+  const library: Omit<Finding, "state"> = {
     name: "libbpf",
     group: "machine",
     required: true,
-    asRoot: false,
     how: "open libbpf.so.1",
     cost: "tsilium does not start; install libbpf1",
   };
   try {
     const { openKernel } = await import("#datapath/linux");
-    const { kernelChecks, networkChecks } = await import("./kernel-checks.ts");
-    const kernel = openKernel();
-    return [{ ...library, attempt: () => undefined }, ...kernelChecks(kernel), ...networkChecks(kernel)];
+    const { hookFeatures, kernelFindings, networkChecks } = await import("./kernel-checks.ts");
+    findings.push({ ...library, state: "works" }, ...kernelFindings(isRoot));
+    await examine(networkChecks(openKernel()));
+    return hookFeatures;
   } catch (error) {
-    return [
-      {
-        ...library,
-        attempt: () => {
-          throw new Error(errorMessage(error));
-        },
-      },
-    ];
+    findings.push({ ...library, state: "missing", detail: errorMessage(error) });
+    return new Set();
   }
 }

@@ -51,30 +51,14 @@ export const machineChecks: readonly Check[] = [
     how: "ask for its version",
     cost: "tsilium does not start",
     attempt: () => {
-      if (Number(process.versions.node.split(".")[0]) < 24) throw new Error(`this is ${process.versions.node}, 24 is needed`);
+      if (Number(process.versions.node.split(".")[0]) < 24)
+        throw new Error(`this is ${process.versions.node}, 24 is needed`);
       return process.versions.node;
     },
   },
   tool("ip", true, "look for it", "`tsilium run` can't enter a workload; install iproute2"),
   tool("setpriv", true, "look for it", "`tsilium up` can't bind its programs to itself; install util-linux"),
   tool("clang", false, "look for it", "only a checkout needs it, to compile the datapath; at run time nobody does"),
-  {
-    name: "cgroup2",
-    group: "machine",
-    required: true,
-    asRoot: false,
-    since: "4.5",
-    how: "look for its mount",
-    cost: "no workloads; mount -t cgroup2 none /sys/fs/cgroup",
-    attempt: () => {
-      const mount = readFileSync("/proc/self/mounts", "utf8")
-        .split("\n")
-        .map((line) => line.split(" "))
-        .find(([, , type]) => type === "cgroup2");
-      if (mount?.[1] === undefined) throw new Error("not mounted");
-      return mount[1];
-    },
-  },
 ];
 
 /** Settings and limits that cost something when they stand wrong. */
@@ -113,7 +97,9 @@ export const limitChecks: readonly Check[] = [
     how: "read the limit of this process",
     cost: "the proxy serves at most half as many connections as files may be open",
     attempt: () => {
-      const line = /^Max open files\s+(\d+|unlimited)\s+(\d+|unlimited)/m.exec(readFileSync("/proc/self/limits", "utf8"));
+      const line = /^Max open files\s+(\d+|unlimited)\s+(\d+|unlimited)/m.exec(
+        readFileSync("/proc/self/limits", "utf8"),
+      );
       const hard = line?.[2] ?? "unknown";
       if (hard !== "unlimited" && Number(hard) < 65_536) throw new Error(`at most ${hard}`);
       return `at most ${hard}`;

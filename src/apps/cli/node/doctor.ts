@@ -4,9 +4,10 @@ import { diagnose, type Finding } from "#apps/doctor";
 import { ExitCode } from "../exit-codes.ts";
 import { type Column, formatTable, note, print, printStructured } from "../output.ts";
 
-const mark = ({ state, required }: Finding): string => {
+const mark = ({ state, required, group }: Finding): string => {
   if (state === "works") return colours.green("works");
   if (state === "untried") return colours.dim("untried");
+  if (group === "limits") return colours.yellow("not met");
   return required ? colours.red("missing") : colours.yellow("missing");
 };
 
@@ -15,7 +16,7 @@ const columns: readonly Column<Finding>[] = [
   { title: "STATE", cell: mark },
   { title: "SINCE", cell: ({ since }) => since ?? "" },
   { title: "TRIED BY", cell: ({ how }) => colours.dim(how) },
-  { title: "FOUND", cell: ({ detail }) => (detail ?? "").split("\n")[0]!.slice(0, 80) },
+  { title: "FOUND", cell: ({ detail }) => (detail ?? "").split("\n")[0]!.slice(0, 72) },
 ];
 
 const groups: Readonly<Record<Finding["group"], string>> = {

@@ -18,31 +18,35 @@ test("several documents and the items of a List are objects, each with its place
   );
 });
 
-const refused: readonly { readonly name: string; readonly text: string; readonly code: string; readonly place: string }[] =
-  [
-    { name: "an empty file", text: "# nothing\n", code: "empty", place: "undefined:undefined" },
-    { name: "text that is no YAML", text: "a: [1\n", code: "yaml-syntax", place: "2:1" },
-    { name: "a list", text: "- a\n- b\n", code: "wrong-type", place: "1:1" },
-    { name: "an object without a kind", text: "apiVersion: v1\n", code: "missing-field", place: "1:1" },
-    {
-      name: "an unknown kind",
-      text: "apiVersion: v1\nkind: Podd\nmetadata: {name: a}\n",
-      code: "unknown-kind",
-      place: "2:7",
-    },
-    {
-      name: "a version that the kind does not have",
-      text: "apiVersion: cilium.io/v1\nkind: CiliumNetworkPolicy\nmetadata: {name: a}\n",
-      code: "unknown-version",
-      place: "1:13",
-    },
-    {
-      name: "an object without a name",
-      text: "apiVersion: v1\nkind: Pod\nmetadata: {}\n",
-      code: "missing-field",
-      place: "3:1",
-    },
-  ];
+const refused: readonly {
+  readonly name: string;
+  readonly text: string;
+  readonly code: string;
+  readonly place: string;
+}[] = [
+  { name: "an empty file", text: "# nothing\n", code: "empty", place: "undefined:undefined" },
+  { name: "text that is no YAML", text: "a: [1\n", code: "yaml-syntax", place: "2:1" },
+  { name: "a list", text: "- a\n- b\n", code: "wrong-type", place: "1:1" },
+  { name: "an object without a kind", text: "apiVersion: v1\n", code: "missing-field", place: "1:1" },
+  {
+    name: "an unknown kind",
+    text: "apiVersion: v1\nkind: Podd\nmetadata: {name: a}\n",
+    code: "unknown-kind",
+    place: "2:7",
+  },
+  {
+    name: "a version that the kind does not have",
+    text: "apiVersion: cilium.io/v1\nkind: CiliumNetworkPolicy\nmetadata: {name: a}\n",
+    code: "unknown-version",
+    place: "1:13",
+  },
+  {
+    name: "an object without a name",
+    text: "apiVersion: v1\nkind: Pod\nmetadata: {}\n",
+    code: "missing-field",
+    place: "3:1",
+  },
+];
 for (const { name, text, code, place } of refused) {
   test(`${name} is refused with its place`, () => {
     const { objects, problems } = read(text);
