@@ -31,6 +31,8 @@ export interface TypedMap<K, V> {
   /** False if there was no such key. */
   delete(key: K): boolean;
   entries(): Iterable<readonly [K, V]>;
+  /** All entries in slices of `size`; of a hash, each is read when it is asked for, so that the caller may rest between two. */
+  slices(size: number): Iterable<readonly (readonly [K, V])[]>;
   /** Many writes with few system calls; on failure a part may be written. */
   setAll(entries: readonly (readonly [K, V])[]): void;
   /** How many of the keys were there. */
@@ -82,6 +84,16 @@ export function openTypedMap<K, V>(map: BpfMap, definition: MapDefinition<K, V>)
     delete: (key) => map.delete(keys.encode(key)),
     *entries() {
       for (const [key, value] of map.entries()) yield [keys.decode(key), decode(value)];
+    },
+    *slices(size) {
+      let slice: (readonly [K, V])[] = [];
+      for (const [key, value] of map.entries()) {
+        slice.push([keys.decode(key), decode(value)]);
+        if (slice.length < size) continue;
+        yield slice;
+        slice = [];
+      }
+      if (slice.length > 0) yield slice;
     },
     setAll: (entries) => map.updateAll(entries.map(([key, value]) => [keys.encode(key), encode(value)] as const)),
     deleteAll: (all) => map.deleteAll(all.map((key) => keys.encode(key))),

@@ -1,0 +1,119 @@
+/** The kernel side of this node: door, programs, maps, and what carries rows there. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { endpointOfInterface } from "#control/endpoint";
+import type { NodePlan } from "#control/node";
+import type { EndpointId } from "#core/model";
+import { createReconciler, type ReadableTable, type Reconciler, Table } from "#core/runtime";
+import { ensureBpffs, type Kernel, openKernel } from "#datapath/linux";
+import { type LoadedDatapath, loadDatapath, planObjects } from "#datapath/loader";
+import {
+  createEndpointTarget,
+  createInterfaceTarget,
+  createIpcacheOperations,
+  createNodeConfigWriter,
+  createNodeOperations,
+  createPolicySets,
+  type EndpointRow,
+  type EndpointTarget,
+  type InterfaceRow,
+  type IpcacheRow,
+  type NodeConfigWriter,
+  type NodeRow,
+  type PolicySets,
+} from "#datapath/reconcile";
+
+/** Where the compiled programs lie, in a checkout and in the package. */
+const objectDirectory = join(import.meta.dirname, "../../../build/bpf");
+
+/** The open datapath; interfaces and the node are reconciled from the start, endpoints and ipcache when asked. */
+export interface NodeDatapath {
+  readonly kernel: Kernel;
+  readonly loaded: LoadedDatapath;
+  readonly nodeConfig: NodeConfigWriter;
+  readonly sets: PolicySets;
+  readonly endpointTarget: EndpointTarget;
+  readonly interfaceRows: Table<EndpointId, InterfaceRow>;
+  /** Host-side index of every interface that stands. */
+  readonly interfacesUp: ReadableTable<EndpointId, number>;
+  readonly interfaces: Reconciler<EndpointId>;
+  readonly node: Reconciler<"node">;
+  setNode(plan: NodePlan): void;
+  /** Starts to carry policy; the rows must be complete, for the first round removes what is in none. */
+  startPolicy(
+    endpointRows: ReadableTable<EndpointId, EndpointRow>,
+    ipcacheRows: ReadableTable<string, IpcacheRow>,
+  ): { endpoints: Reconciler<EndpointId>; ipcache: Reconciler<string> };
+  /** Lets go; what is in the kernel stays. */
+  close(): void;
+}
+
+/** Loads or takes over everything; `interfaceRows` holds the restored endpoints already. */
+export async function openNodeDatapath(options: {
+  readonly bpfDir: string;
+  readonly plan: (kernel: Kernel) => NodePlan;
+  readonly interfaceRows: Table<EndpointId, InterfaceRow>;
+}): Promise<NodeDatapath> {
+  ensureBpffs();
+  mkdirSync(options.bpfDir, { recursive: true });
+  const kernel = openKernel();
+  const plan = options.plan(kernel);
+  const loaded = loadDatapath({
+    kernel,
+    plan: planObjects({ objectDirectory }),
+    directory: options.bpfDir,
+    // A map of another shape comes from another version: its connections are judged anew, which beats not starting.
+    onShapeChange: "recreate",
+  });
+  const { maps, attachments: hooks } = loaded;
+  const nodeConfig = createNodeConfigWriter(maps.node_config);
+  const sets = createPolicySets(maps.policy);
+  const endpointTarget = createEndpointTarget({ endpoints: maps.endpoints, sets, nodeConfig });
+
+  const nodeRows = new Table<"node", NodeRow>("node");
+  const setNode = (wanted: NodePlan) => nodeRows.set("node", wanted);
+  setNode(plan);
+  const node = createReconciler({
+    table: nodeRows,
+    operations: createNodeOperations({ kernel, hooks, nodeConfig }),
+  });
+  // Routes to endpoints name the routers' addresses: the node comes first.
+  await node.settled();
+
+  const interfaceTarget = createInterfaceTarget({
+    kernel,
+    ifaces: maps.ifaces,
+    hooks,
+    routers: plan,
+    isOurs: (name) => endpointOfInterface(name) !== undefined,
+  });
+  const interfaces = createReconciler({ table: options.interfaceRows, operations: interfaceTarget.operations });
+  await interfaces.settled();
+
+  const policy: { close(): void }[] = [];
+  return {
+    kernel,
+    loaded,
+    nodeConfig,
+    sets,
+    endpointTarget,
+    interfaceRows: options.interfaceRows,
+    interfacesUp: interfaceTarget.up,
+    interfaces,
+    node,
+    setNode,
+    startPolicy(endpointRows, ipcacheRows) {
+      const endpoints = createReconciler({ table: endpointRows, operations: endpointTarget.operations });
+      const ipcache = createReconciler({
+        table: ipcacheRows,
+        operations: createIpcacheOperations({ ipcache: maps.ipcache, nodeConfig }),
+      });
+      policy.push(endpoints, ipcache);
+      return { endpoints, ipcache };
+    },
+    close() {
+      for (const reconciler of [node, interfaces, ...policy]) reconciler.close();
+      loaded.close();
+    },
+  };
+}

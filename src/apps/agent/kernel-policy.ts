@@ -1,0 +1,46 @@
+/** The engine's policy sets in the kernel's terms. */
+import { PolicyFlags } from "#contracts/bpf";
+import { type Entry, l4Prefix, type PolicySet } from "#control/policy";
+import type { PolicySetId } from "#core/model";
+import { policyKey } from "#datapath/maps";
+import type { DesiredPolicySet, PolicySetEntry } from "#datapath/reconcile";
+
+const cache = new WeakMap<PolicySet, { readonly proxyPort: number; readonly desired: DesiredPolicySet }>();
+
+/** The entries of a set; redirects lead to `proxyPort`, and with 0 to nowhere: such connections are dropped until a proxy listens. */
+export function kernelPolicy(set: PolicySet, proxyPort: number): DesiredPolicySet {
+  const port = needsProxy(set) ? proxyPort : 0;
+  const known = cache.get(set);
+  if (known?.proxyPort === port) return known.desired;
+  const desired = { entries: set.entries.map((entry) => kernelEntry(entry, port)) };
+  cache.set(set, { proxyPort: port, desired });
+  return desired;
+}
+
+/** Whether some entry hands connections to the proxy. */
+export function needsProxy(set: PolicySet): boolean {
+  return set.entries.some((entry) => entry.action === "redirect");
+}
+
+const actionFlags = { allow: 0, deny: PolicyFlags.DENY, redirect: PolicyFlags.REDIRECT, audit: PolicyFlags.AUDIT };
+
+function kernelEntry(entry: Entry, proxyPort: number): PolicySetEntry {
+  const { set: _, ...key } = policyKey({
+    set: 0 as PolicySetId,
+    identity: entry.identity,
+    direction: entry.direction,
+    protocol: entry.protocol,
+    port: entry.port,
+    portBits: entry.portPrefix,
+  });
+  return {
+    key,
+    value: {
+      precedence: entry.precedence,
+      cookie: entry.cookie,
+      proxyPort: entry.action === "redirect" ? proxyPort : 0,
+      l4Prefix: l4Prefix(entry),
+      flags: actionFlags[entry.action] | (entry.unenforced ? PolicyFlags.UNENFORCED : 0),
+    },
+  };
+}

@@ -1,0 +1,140 @@
+/** The API objects that concern this node, as tables that follow the server. */
+import { setTimeout as delay } from "node:timers/promises";
+import { createKubeClient, type Kind, type KubeClient, type KubeKinds, objectKey } from "#contracts/kube";
+import { errorMessage, type Logger, type ReadableTable, Table, TsiliumError } from "#core/runtime";
+
+/** All objects of one kind. */
+export interface Followed<K extends Kind> {
+  readonly kind: K;
+  /** `namespace/name` (or `name`) -> object. */
+  readonly table: ReadableTable<string, KubeKinds[K]>;
+  /** Whether the first complete state was seen. */
+  readonly synced: boolean;
+  /** The newest resource version seen; 0 before the first. */
+  readonly version: number;
+}
+
+/** What the agent follows. */
+export interface FollowedObjects {
+  readonly namespaces: Followed<"Namespace">;
+  readonly pods: Followed<"Pod">;
+  readonly identities: Followed<"CiliumIdentity">;
+  readonly policies: readonly [
+    Followed<"CiliumNetworkPolicy">,
+    Followed<"CiliumClusterwideNetworkPolicy">,
+    Followed<"NetworkPolicy">,
+  ];
+  /** Resolves when all were seen once. */
+  readonly synced: Promise<void>;
+  /** Why the server can't be reached now; undefined if it can. */
+  readonly problem: string | undefined;
+}
+
+/** Follows one kind; `changed` is called after each batch of changes was written to the table. */
+function follow<K extends Kind>(
+  kube: KubeClient,
+  kind: K,
+  hooks: { changed: () => void; trouble: (message: string | undefined) => void },
+  fieldSelector?: string,
+): Followed<K> & { readonly done: Promise<void> } {
+  const table = new Table<string, KubeKinds[K]>(kind);
+  let version = 0;
+  let isSynced = false;
+  const see = (object: KubeKinds[K]) => {
+    version = Math.max(version, Number(object.metadata.resourceVersion ?? 0) || 0);
+  };
+  const informer = kube.watchResource(
+    kind,
+    {
+      onSync(objects) {
+        hooks.trouble(undefined);
+        for (const object of objects) {
+          see(object);
+          table.set(objectKey(object), object);
+        }
+        isSynced = true;
+        hooks.changed();
+      },
+      onChange(changes) {
+        hooks.trouble(undefined);
+        for (const { kind: what, object } of changes) {
+          see(object);
+          if (what === "deleted") table.delete(objectKey(object));
+          else table.set(objectKey(object), object);
+        }
+        hooks.changed();
+      },
+      onError: (error) => hooks.trouble(errorMessage(error)),
+    },
+    fieldSelector === undefined ? {} : { fieldSelector },
+  );
+  return {
+    kind,
+    table,
+    done: informer.synced,
+    get synced() {
+      return isSynced;
+    },
+    get version() {
+      return version;
+    },
+  };
+}
+
+/** Follows everything; returns at once. `changed` is called after any change. */
+export function followObjects(kube: KubeClient, nodeName: string, log: Logger, changed: () => void): FollowedObjects {
+  let problem: string | undefined;
+  const hooks = {
+    changed,
+    trouble(message: string | undefined) {
+      if (message !== undefined && problem === undefined) log.warn({ error: message }, "API server out of reach");
+      if (message === undefined && problem !== undefined) log.info({}, "API server back");
+      problem = message;
+    },
+  };
+  const followed = [
+    follow(kube, "Namespace", hooks),
+    follow(kube, "Pod", hooks, `spec.nodeName=${nodeName}`),
+    follow(kube, "CiliumIdentity", hooks),
+    follow(kube, "CiliumNetworkPolicy", hooks),
+    follow(kube, "CiliumClusterwideNetworkPolicy", hooks),
+    follow(kube, "NetworkPolicy", hooks),
+  ] as const;
+  const [namespaces, pods, identities, ...policies] = followed;
+  return {
+    namespaces,
+    pods,
+    identities,
+    policies,
+    synced: Promise.all(followed.map((one) => one.done)).then(() => undefined),
+    get problem() {
+      return problem;
+    },
+  };
+}
+
+/** A client for the server that the kubeconfig names; waits for the file and for the server for as long as it takes. */
+export async function waitForApiServer(
+  kubeconfig: string,
+  log: Logger,
+  signal: AbortSignal,
+  onProblem: (message: string) => void,
+): Promise<KubeClient> {
+  let told: string | undefined;
+  for (;;) {
+    let message = `the API server of ${kubeconfig} does not answer`;
+    try {
+      const kube = await createKubeClient({ kubeconfig });
+      if (await kube.ready()) return kube;
+      kube.close();
+    } catch (error) {
+      if (!(error instanceof TsiliumError) || !["KUBECONFIG_MISSING", "KUBECONFIG_INVALID"].includes(error.code))
+        throw error;
+      message = errorMessage(error);
+    }
+    if (told !== message) log.info({ why: message }, "waiting for the API server; what is pinned stays in force");
+    told = message;
+    onProblem(message);
+    await delay(50, undefined, { signal });
+  }
+}
