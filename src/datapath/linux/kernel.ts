@@ -103,7 +103,10 @@ export interface BpfMap {
   update(key: Uint8Array, value: Uint8Array, mode?: "any" | "create" | "exist"): void;
   /** False when there was no such key. */
   delete(key: Uint8Array): boolean;
-  /** All entries; what changes meanwhile may be seen or not. Keys and values are the caller's. */
+  /**
+   * All entries; what changes meanwhile may be seen or not, and deleting what was seen is allowed. Keys and values are the
+   * caller's. A hash is read some thousand entries at a time, as they are asked for.
+   */
   entries(): Iterable<readonly [key: Uint8Array, value: Uint8Array]>;
   /** Many updates with one system call where the kernel can. Not atomic: on failure a part may be written. */
   updateAll(entries: readonly (readonly [key: Uint8Array, value: Uint8Array])[]): void;

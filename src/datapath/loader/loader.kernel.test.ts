@@ -22,7 +22,7 @@ describe("a process that is killed", () => {
     const { name, netns } = createTestNamespace(t);
     const kernel = openKernel();
     const directory = `/sys/fs/bpf/${name}`;
-    t.after(() => netns.run(() => cleanupDatapath(kernel, directory)));
+    t.after(() => cleanupDatapath(kernel, directory));
     const netlink = kernel.netlink(netns);
     netlink.apply([{ kind: "createVeth", link: { name: "tsl1" }, peer: { name: "peer" } }]);
     const device = { name: "tsl1", ifindex: netlink.link("tsl1")!.index };
