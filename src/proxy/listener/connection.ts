@@ -320,7 +320,8 @@ export class Connection {
     const held = this.#held;
     this.#held = undefined;
     this.#fromClient(held);
-    this.#resumeClient();
+    if (this.#clientEnded && this.#held === undefined) this.#clientEnd();
+    else this.#resumeClient();
   }
 
   /** Reads from the client again, unless something else still stands in the way. */
@@ -335,6 +336,8 @@ export class Connection {
 
   #clientEnd(): void {
     this.#clientEnded = true;
+    // Node tells of the end even while paused: what is held comes first.
+    if (this.#held !== undefined) return;
     switch (this.#requests.kind) {
       case "lingering":
       case "closed":
@@ -595,21 +598,23 @@ export class Connection {
     if (!this.#clientEnded) this.#client.resume();
   }
 
-  /** Ends the server side. Requests that are not complete end in a reset, so that the server can't mistake them for complete ones. */
-  #closeServer(): void {
+  /** Ends the server side; by reset if the client's end was one, or the server could mistake a cut request for a complete one. */
+  #closeServer(abrupt = false): void {
     const { kind } = this.#server;
     if (kind === "closed") return;
     this.#server = serverClosed;
     if (kind === "unopened") return;
-    if (this.#bodyCut || this.#requests.kind === "body" || kind === "connecting") this.#upstream!.resetAndDestroy();
+    if (abrupt || this.#bodyCut || this.#requests.kind === "body" || kind === "connecting")
+      this.#upstream!.resetAndDestroy();
     else this.#upstream!.destroy();
   }
 
   /** The end without ceremony: one side has gone, or must not go on. */
   #destroy(): void {
     if (this.#requests.kind === "closed") return;
-    const clean = this.#requests.kind === "lingering" || this.#requests.kind === "idle" || this.#clientEnded;
-    this.#closeServer();
+    const complete = this.#exchanges.length === 0 && (this.#requests.kind === "idle" || this.#clientEnded);
+    const clean = this.#requests.kind === "lingering" || complete;
+    this.#closeServer(!clean);
     this.#requests = requestsClosed;
     this.#exchanges.length = 0;
     this.#held = undefined;
