@@ -147,6 +147,25 @@ export function kernelBehaviour(title: string, open: () => SuiteSubject): void {
         assert.throws(() => map.updateAll(rows), (e) => e instanceof KernelError && e.code === "MAP_FULL");
       })); // biome-ignore format: one table
 
+      for (const [name, type] of Object.entries({
+        hash: MapType.HASH,
+        "LRU hash": MapType.LRU_HASH,
+        trie: MapType.LPM_TRIE,
+      })) {
+        it(`entries may be deleted while they are read: ${name}`, () => {
+          const trie = type === MapType.LPM_TRIE;
+          const spec = mapSpec({ type, maxEntries: 20_000, keySize: trie ? 8 : 4, flags: trie ? NO_PREALLOC : 0 });
+          const map = kernel.bpf.createMap(spec);
+          const key = (i: number) => (trie ? concat(u32(32), u32(i)) : u32(i));
+          map.updateAll(Array.from({ length: 6000 }, (_, i) => [key(i), u64(1n)] as const));
+          let seen = 0;
+          for (const [found] of map.entries()) if (map.delete(found)) seen++;
+          assert.equal(seen, 6000);
+          assert.deepEqual([...map.entries()], []);
+          map.close();
+        });
+      }
+
       it(
         "an empty map has no entries",
         withMap({}, (map) => {
