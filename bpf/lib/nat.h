@@ -11,6 +11,7 @@
 #include "parse.h"
 #include "proxy.h"
 #include "related.h"
+#include "scratch.h"
 
 enum {
 	/* Below the kernel's ephemeral ports (32768 on), so that the node's own connections never meet a mapping. */
@@ -162,7 +163,7 @@ inline_always void nat_touch(struct nat_value *value)
 }
 
 /* Whether the node itself would take this answer: a mapping on that port would rob a socket of its packets. */
-inline_always int is_port_taken_by_node(struct __sk_buff *skb, const struct packet *answer)
+stage int is_port_taken_by_node(struct __sk_buff *skb, const struct packet *answer)
 {
 	struct bpf_sock_tuple tuple;
 	struct bpf_sock *socket;
@@ -183,22 +184,27 @@ inline_always int is_port_taken_by_node(struct __sk_buff *skb, const struct pack
 /* Frees a mapping whose connection is over. `answer` is a packet that it would translate. Returns 0 if it is in use. */
 stage int nat_evict_dead(const struct packet *answer)
 {
-	struct packet inside = *answer;
+	struct scratch *work = get_scratch();
 	struct nat_value *value;
+	struct packet *inside;
 	struct nat_key key;
 
+	if (!work)
+		return 0;
+	inside = &work->inside;
+	*inside = *answer;
 	nat_key(&key, answer, 1);
 	value = bpf_map_lookup_elem(&nat, &key);
 	if (!value)
 		return 1;
-	inside.dst = value->addr;
-	inside.dport = value->port;
-	if (ct_find(&inside, CT_LEG_CLIENT) || ct_find(&inside, CT_LEG_PROXY))
+	inside->dst = value->addr;
+	inside->dport = value->port;
+	if (ct_find(inside, CT_LEG_CLIENT) || ct_find(inside, CT_LEG_PROXY))
 		return 0;
 	bpf_map_delete_elem(&nat, &key);
 	key.reverse = 0;
-	key.local = inside.dst;
-	key.local_port = inside.dport;
+	key.local = inside->dst;
+	key.local_port = inside->dport;
 	bpf_map_delete_elem(&nat, &key);
 	return 1;
 }
@@ -217,30 +223,42 @@ stage int nat_claim(struct __sk_buff *skb, const struct packet *answer, const st
 	return nat_evict_dead(answer) && !bpf_map_update_elem(&nat, &key, &inside, BPF_NOEXIST);
 }
 
+/* Stores the mapping for the workload's own packets. */
+stage int nat_store(const struct packet *packet, const struct nat_value *outside)
+{
+	struct nat_key key;
+
+	nat_key(&key, packet, 0);
+	return checked(bpf_map_update_elem(&nat, &key, outside, BPF_ANY), SITE_NAT_UPDATE) < 0 ? DROP_NAT_NO_MAPPING : DROP_NONE;
+}
+
 /* A new mapping for the connection that this packet opens. Random ports: as hard to guess as the workload's own. */
 stage int nat_create(struct __sk_buff *skb, const struct packet *packet, const struct node_config *config, struct nat_value *outside)
 {
-	struct packet answer = { .family = packet->family, .protocol = packet->protocol };
-	struct nat_key key;
+	struct scratch *work = get_scratch();
+	struct packet *answer;
 	int i;
 
+	if (!work)
+		return DROP_NAT_NO_MAPPING;
+	answer = &work->answer;
+	__builtin_memset(answer, 0, sizeof(*answer));
+	answer->family = packet->family;
+	answer->protocol = packet->protocol;
 	if (packet->family == FAMILY_IPV6)
-		answer.dst = config->masq_ipv6;
+		answer->dst = config->masq_ipv6;
 	else
-		address_set_ipv4(&answer.dst, config->masq_ipv4);
-	answer.src = packet->dst;
-	answer.sport = packet->dport;
+		address_set_ipv4(&answer->dst, config->masq_ipv4);
+	answer->src = packet->dst;
+	answer->sport = packet->dport;
 	for (i = 0; i < NAT_PORT_TRIES; i++) {
-		answer.dport = bpf_htons(NAT_PORT_FIRST + bpf_get_prandom_u32() % NAT_PORT_COUNT);
-		if (!nat_claim(skb, &answer, packet))
+		answer->dport = bpf_htons(NAT_PORT_FIRST + bpf_get_prandom_u32() % NAT_PORT_COUNT);
+		if (!nat_claim(skb, answer, packet))
 			continue;
-		outside->addr = answer.dst;
-		outside->port = answer.dport;
+		outside->addr = answer->dst;
+		outside->port = answer->dport;
 		outside->last_seen = clock_seconds();
-		nat_key(&key, packet, 0);
-		if (checked(bpf_map_update_elem(&nat, &key, outside, BPF_ANY), SITE_NAT_UPDATE) < 0)
-			return DROP_NAT_NO_MAPPING;
-		return DROP_NONE;
+		return nat_store(packet, outside);
 	}
 	return DROP_NAT_NO_MAPPING;
 }
@@ -250,22 +268,22 @@ stage int nat_error_out(struct __sk_buff *skb, struct packet *packet)
 {
 	struct rewrite rewrite = {};
 	struct nat_value *value;
-	struct packet quoted;
+	struct packet *quoted = parse_quoted(skb, packet);
 	struct nat_key key;
 	int reason;
 
-	if (!parse_quoted(skb, packet, &quoted))
+	if (!quoted)
 		return DROP_NAT_UNSUPPORTED;
-	nat_key(&key, &quoted, 1); /* the quoted packet came in: its destination is the local end */
+	nat_key(&key, quoted, 1); /* the quoted packet came in: its destination is the local end */
 	key.reverse = 0;
 	value = bpf_map_lookup_elem(&nat, &key);
 	if (!value)
 		return DROP_NONE;
-	rewrite.from = quoted.dst;
+	rewrite.from = quoted->dst;
 	rewrite.to = value->addr;
-	rewrite.from_port = quoted.dport;
+	rewrite.from_port = quoted->dport;
 	rewrite.to_port = value->port;
-	reason = nat_rewrite_quoted(skb, packet, &quoted, &rewrite);
+	reason = nat_rewrite_quoted(skb, packet, quoted, &rewrite);
 	if (reason)
 		return reason;
 	rewrite.is_source = 1;
@@ -278,23 +296,23 @@ stage int nat_error_in(struct __sk_buff *skb, struct packet *packet)
 {
 	struct rewrite rewrite = {};
 	struct nat_value *value;
-	struct packet quoted;
+	struct packet *quoted = parse_quoted(skb, packet);
 	struct nat_key key;
 	int reason;
 
-	if (!parse_quoted(skb, packet, &quoted) || !address_equal(&quoted.src, &packet->dst))
+	if (!quoted || !address_equal(&quoted->src, &packet->dst))
 		return DROP_NONE;
-	nat_key(&key, &quoted, 0);
+	nat_key(&key, quoted, 0);
 	key.reverse = 1;
 	value = bpf_map_lookup_elem(&nat, &key);
 	if (!value)
 		return DROP_NONE;
 	rewrite.is_source = 1;
-	rewrite.from = quoted.src;
+	rewrite.from = quoted->src;
 	rewrite.to = value->addr;
-	rewrite.from_port = quoted.sport;
+	rewrite.from_port = quoted->sport;
 	rewrite.to_port = value->port;
-	reason = nat_rewrite_quoted(skb, packet, &quoted, &rewrite);
+	reason = nat_rewrite_quoted(skb, packet, quoted, &rewrite);
 	if (reason)
 		return reason;
 	rewrite.is_source = 0;
@@ -302,10 +320,22 @@ stage int nat_error_in(struct __sk_buff *skb, struct packet *packet)
 	return nat_rewrite(skb, packet, &rewrite);
 }
 
+/* The mapping's other end instead of the packet's: of its source when it leaves, of its destination when it comes back. */
+stage int nat_translate(struct __sk_buff *skb, struct packet *packet, const struct nat_value *value, int is_source)
+{
+	struct rewrite rewrite = {};
+
+	rewrite.is_source = is_source;
+	rewrite.from = is_source ? packet->src : packet->dst;
+	rewrite.from_port = is_source ? packet->sport : packet->dport;
+	rewrite.to = value->addr;
+	rewrite.to_port = value->port;
+	return nat_rewrite(skb, packet, &rewrite);
+}
+
 /* A packet leaving for the world on a connection that a workload of this node opened. */
 stage int nat_out(struct __sk_buff *skb, struct packet *packet, const struct node_config *config)
 {
-	struct rewrite rewrite = {};
 	struct nat_value fresh = {};
 	struct nat_value *value;
 	struct nat_key key;
@@ -319,24 +349,15 @@ stage int nat_out(struct __sk_buff *skb, struct packet *packet, const struct nod
 	value = bpf_map_lookup_elem(&nat, &key);
 	if (value) {
 		nat_touch(value);
-	} else {
-		reason = nat_create(skb, packet, config, &fresh);
-		if (reason)
-			return reason;
-		value = &fresh;
+		return nat_translate(skb, packet, value, 1);
 	}
-	rewrite.is_source = 1;
-	rewrite.from = packet->src;
-	rewrite.to = value->addr;
-	rewrite.from_port = packet->sport;
-	rewrite.to_port = value->port;
-	return nat_rewrite(skb, packet, &rewrite);
+	reason = nat_create(skb, packet, config, &fresh);
+	return reason ? reason : nat_translate(skb, packet, &fresh, 1);
 }
 
 /* A packet from the world for the masquerade address: back to the workload, if it belongs to a mapping. */
 stage int nat_in(struct __sk_buff *skb, struct packet *packet)
 {
-	struct rewrite rewrite = {};
 	struct nat_value *value;
 	struct nat_key key;
 
@@ -349,9 +370,5 @@ stage int nat_in(struct __sk_buff *skb, struct packet *packet)
 	if (!value)
 		return DROP_NONE;
 	nat_touch(value);
-	rewrite.from = packet->dst;
-	rewrite.to = value->addr;
-	rewrite.from_port = packet->dport;
-	rewrite.to_port = value->port;
-	return nat_rewrite(skb, packet, &rewrite);
+	return nat_translate(skb, packet, value, 0);
 }

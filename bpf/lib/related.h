@@ -6,6 +6,7 @@
 #include "notify.h"
 #include "packet.h"
 #include "parse.h"
+#include "scratch.h"
 
 enum {
 	ICMP_ERROR_HEADER = 8, /* type, code, checksum, 4 bytes that depend on the type */
@@ -40,8 +41,8 @@ inline_always int quoted_ports(struct __sk_buff *skb, struct packet *quoted)
 	}
 }
 
-/* The packet that an ICMP error quotes, as far as its connection can be told. Returns 0 if it can't. */
-stage int parse_quoted(struct __sk_buff *skb, const struct packet *error, struct packet *quoted)
+/* Fills `quoted` from the packet that an ICMP error quotes. Returns 0 if its connection can't be told. */
+stage int parse_quotation(struct __sk_buff *skb, const struct packet *error, struct packet *quoted)
 {
 	__u32 offset = error->l4_offset + ICMP_ERROR_HEADER;
 	struct ipv6hdr ip6;
@@ -69,28 +70,36 @@ stage int parse_quoted(struct __sk_buff *skb, const struct packet *error, struct
 	return quoted_ports(skb, quoted);
 }
 
+/* The packet that an ICMP error quotes, as far as its connection can be told; else NULL. */
+inline_always struct packet *parse_quoted(struct __sk_buff *skb, const struct packet *error)
+{
+	struct scratch *work = get_scratch();
+
+	return work && parse_quotation(skb, error, &work->quoted) ? &work->quoted : 0;
+}
+
 /* Whether the packet is an error about a connection that is let through. Fills the flow's far end, and whether the proxy is
  * the one to hear of it. An endpoint may only speak about packets it was sent itself. */
 stage int is_related(struct __sk_buff *skb, const struct packet *packet, struct flow *flow)
 {
-	struct packet quoted;
+	struct packet *quoted = parse_quoted(skb, packet);
 	struct ct_entry *entry;
 	__u8 leg = CT_LEG_CLIENT;
 	int reply;
 
-	if (!parse_quoted(skb, packet, &quoted) || !address_equal(&quoted.src, &packet->dst))
+	if (!quoted || !address_equal(&quoted->src, &packet->dst))
 		return 0;
-	if (packet->hook == POINT_FROM_ENDPOINT && !address_equal(&quoted.dst, &packet->src))
+	if (packet->hook == POINT_FROM_ENDPOINT && !address_equal(&quoted->dst, &packet->src))
 		return 0;
-	entry = ct_find(&quoted, CT_LEG_PROXY);
+	entry = ct_find(quoted, CT_LEG_PROXY);
 	if (entry)
 		leg = CT_LEG_PROXY;
 	else
-		entry = ct_find(&quoted, CT_LEG_CLIENT);
+		entry = ct_find(quoted, CT_LEG_CLIENT);
 	if (!entry || entry->flags & CT_F_DENIED)
 		return 0;
 
-	reply = ct_is_reply(entry, &quoted);
+	reply = ct_is_reply(entry, quoted);
 	flow->dst.ep = reply ? entry->dst_ep : entry->src_ep;
 	flow->dst.identity = reply ? entry->dst_identity : entry->src_identity;
 	flow->to_proxy = leg == CT_LEG_PROXY ? !reply : reply && entry->flags & CT_F_PROXIED;
