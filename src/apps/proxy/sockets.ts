@@ -84,7 +84,9 @@ export function connectTransparent({ source, destination }: ConnectionEnds, onre
   const options = { fd, allowHalfOpen: true, pauseOnCreate: true, onread };
   const socket = new Socket(options);
   socket.setNoDelay(true);
-  return socket.connect({ host: destination.address, port: destination.port });
+  socket.connect({ host: destination.address, port: destination.port });
+  // What was paused at its creation stays so after connect(); reading begins by itself when it is connected.
+  return socket.resume();
 }
 
 /** An ordinary connection, for a proxy that is not transparent. */
