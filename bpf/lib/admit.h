@@ -115,7 +115,8 @@ inline_always int readmit(struct __sk_buff *skb, const struct packet *packet, st
 	return reason;
 }
 
-/* A packet of a connection judged under the current policy. */
+/* A packet of a connection judged under the current policy. What is judged inside a connection, request by request, has its
+ * place behind this. */
 inline_always int admit_known(struct __sk_buff *skb, const struct packet *packet, struct flow *flow, struct ct_entry *entry)
 {
 	__u32 zero = 0;

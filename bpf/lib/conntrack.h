@@ -45,15 +45,6 @@ inline_always int ct4_source_is_lo(__be32 src, __be32 dst, __be16 sport, __be16 
 	return bpf_ntohs(sport) <= bpf_ntohs(dport);
 }
 
-inline_always int ct6_source_is_lo(const __be64 *src, const __be64 *dst, __be16 sport, __be16 dport)
-{
-	if (src[0] != dst[0])
-		return bpf_be64_to_cpu(src[0]) < bpf_be64_to_cpu(dst[0]);
-	if (src[1] != dst[1])
-		return bpf_be64_to_cpu(src[1]) < bpf_be64_to_cpu(dst[1]);
-	return bpf_ntohs(sport) <= bpf_ntohs(dport);
-}
-
 inline_always void ct4_key(struct ct4_key *key, int source_is_lo, __be32 src, __be32 dst, __be16 sport, __be16 dport)
 {
 	key->addr_lo = source_is_lo ? src : dst;
@@ -62,7 +53,6 @@ inline_always void ct4_key(struct ct4_key *key, int source_is_lo, __be32 src, __
 	key->port_hi = source_is_lo ? dport : sport;
 }
 
-/* Copied as quarters: the addresses in packets and in struct packet are only 4-byte aligned. */
 inline_always void ct6_key(struct ct6_key *key, int source_is_lo, const struct ip_addr *src, const struct ip_addr *dst,
 			   __be16 sport, __be16 dport)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /* The fast path: one packet of a connection that stands, was judged under the current policy and has no proxy in it. It reads the
- * headers in place, one conntrack entry and two rows of `endpoints`, and writes nothing but counters (and the entry's
- * expiry, once a second). Whatever is not as usual is left to the slow path, which decides the same things in full.
+ * headers in place, one conntrack entry and two rows of `endpoints`, and writes the frame's addresses, counters, and the entry's
+ * expiry once a second. Whatever is not as usual is left to the slow path, which decides the same things in full.
  *
  * The sender is known by the entry: it was created from a packet whose source address had been checked, so it is enough
  * that this packet came in by that endpoint's interface. */

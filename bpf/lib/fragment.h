@@ -18,14 +18,13 @@ inline_always void fragment_key(struct fragment_key *key, const struct packet *p
 	key->hook = packet->hook;
 }
 
-stage int fragment_remember(const struct packet *packet, __u32 id)
+stage void fragment_remember(const struct packet *packet, __u32 id)
 {
 	struct fragment_ports ports = { .sport = packet->sport, .dport = packet->dport };
 	struct fragment_key key;
 
 	fragment_key(&key, packet, id);
 	checked(bpf_map_update_elem(&fragments, &key, &ports, BPF_ANY), SITE_FRAGMENT_UPDATE);
-	return 0;
 }
 
 /* Gives a later fragment its ports. A later fragment that would overwrite the transport header is refused: what was

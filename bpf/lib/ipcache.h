@@ -22,7 +22,7 @@ inline_always struct endpoint *endpoint_by_id(endpoint_id_t id)
 
 /* The peer of an address: an endpoint of this node with the identity in its own row, or what the ipcache says.
  * Nothing found: identity 0, which only entries for "any" match. */
-stage int ipcache_lookup(const struct ip_addr *address, __u8 family, struct peer *peer)
+stage void ipcache_lookup(const struct ip_addr *address, __u8 family, struct peer *peer)
 {
 	struct ipcache_key key = { .prefixlen = IPCACHE_PREFIX_ADDRESS, .family = family, .addr = *address };
 	struct ipcache_value *value = bpf_map_lookup_elem(&ipcache, &key);
@@ -32,16 +32,15 @@ stage int ipcache_lookup(const struct ip_addr *address, __u8 family, struct peer
 	peer->ep = 0;
 	peer->pad = 0;
 	if (!value)
-		return 0;
+		return;
 	peer->identity = value->identity;
 	if (!value->endpoint_id)
-		return 0;
+		return;
 	endpoint = endpoint_by_id(value->endpoint_id);
 	if (endpoint && endpoint->ifindex) {
 		peer->ep = value->endpoint_id;
 		peer->identity = endpoint->identity;
 	}
-	return 0;
 }
 
 /* Only packets made on this node can come from it; with a forged source they come from the world. */

@@ -21,13 +21,12 @@ inline_always void count_forwarded(const struct __sk_buff *skb, enum direction d
 	count_packet(DROP_NONE, direction, skb->len - ETH_HLEN);
 }
 
-stage int count_helper_error(__u32 site)
+stage void count_helper_error(__u32 site)
 {
 	__u64 *count = bpf_map_lookup_elem(&helper_errors, &site);
 
 	if (count)
 		(*count)++;
-	return 0;
 }
 
 /* Result of a helper, counted under its site if it failed. Zero or positive is success. */

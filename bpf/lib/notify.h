@@ -78,13 +78,13 @@ inline_always void event_flow(struct verdict_event *event, const struct flow *fl
 	event->subject = flow->subject;
 }
 
-stage int notify(struct __sk_buff *skb, const struct packet *packet, const struct flow *flow, enum event_type type, __u32 outcome)
+stage void notify(struct __sk_buff *skb, const struct packet *packet, const struct flow *flow, enum event_type type, __u32 outcome)
 {
 	struct verdict_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 
 	if (!event) {
 		count_lost_event();
-		return 0;
+		return;
 	}
 	event->time_ns = bpf_ktime_get_ns();
 	event->type = type;
@@ -94,7 +94,6 @@ stage int notify(struct __sk_buff *skb, const struct packet *packet, const struc
 	event_addresses(event, packet);
 	event_flow(event, flow);
 	bpf_ringbuf_submit(event, wakeup_flag());
-	return 0;
 }
 
 /* The fifth argument of notify(): a BPF function takes no sixth. */
