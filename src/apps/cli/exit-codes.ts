@@ -48,6 +48,8 @@ const byErrorCode: Readonly<Record<string, number>> = {
   VERIFIER_REJECTED: ExitCode.kernelLacks,
   AGENT_ALREADY_RUNNING: ExitCode.conflict,
   INSTANCE_IN_USE: ExitCode.conflict,
+  AGENT_RUNNING: ExitCode.conflict,
+  API_RUNNING: ExitCode.conflict,
   ADDRESS_IN_USE: ExitCode.conflict,
   STORE_LOCKED: ExitCode.conflict,
   AGENT_TIMEOUT: ExitCode.timedOut,

@@ -2,13 +2,15 @@
  * The command line: a thin client of the agent's local API and of the API server, and the offline policy check.
  * @module
  */
-import { CommanderError } from "commander";
+import { type Command, CommanderError } from "commander";
 import { ExitCode } from "./exit-codes.ts";
 import { reportFailure } from "./failure.ts";
-import { createProgram } from "./program.ts";
+import { createProgram, type Finish } from "./program.ts";
 
-export { ExitCode, exitCodeMeanings } from "./exit-codes.ts";
-export { createProgram } from "./program.ts";
+export { ExitCode, exitCodeFor, exitCodeMeanings } from "./exit-codes.ts";
+
+/** Commands whose start is measured: they load no more than they need. */
+const quick = new Set(["run", "exec", "stop"]);
 
 /**
  * Runs one command line (without node and script) and yields its exit code; never throws. Codes: see `exitCodeMeanings`.
@@ -21,14 +23,12 @@ export async function runCli(argv: readonly string[]): Promise<number> {
     throw error;
   });
   let code: number = ExitCode.ok;
-  const program = createProgram((exitCode) => {
+  const finish: Finish = (exitCode) => {
     code = exitCode;
-  });
-  if (argv[0] === "observe")
-    // @ts-expect-error
-    (await import("./observe/index.ts")).registerObserve(program);
-  for (const command of [program, ...allCommands(program)]) command.exitOverride();
+  };
   try {
+    const program = quick.has(argv[0] ?? "") ? createProgram(finish) : await buildProgram(finish);
+    for (const command of withSubcommands(program)) command.exitOverride();
     await program.parseAsync(argv, { from: "user" });
     return code;
   } catch (error) {
@@ -38,6 +38,15 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   }
 }
 
-function allCommands(command: ReturnType<typeof createProgram>): ReturnType<typeof createProgram>[] {
-  return command.commands.flatMap((sub) => [sub, ...allCommands(sub)]);
+/** The whole command tree, as docs/reference/cli.md shows it. `finish` gets the exit code of the command that ran. */
+export async function buildProgram(finish: Finish): Promise<Command> {
+  const program = createProgram(finish);
+  const { registerObserve } = await import("./observe/index.ts");
+  program.commandsGroup("Flows:");
+  registerObserve(program);
+  return program;
+}
+
+function withSubcommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(withSubcommands)];
 }

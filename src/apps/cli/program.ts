@@ -8,7 +8,7 @@ import { listFormats } from "./output.ts";
 import { collectPair, parseDurationMs } from "./run/flags.ts";
 
 /** Takes the exit code of the command that ran. */
-type Finish = (exitCode: number) => void;
+export type Finish = (exitCode: number) => void;
 
 /** Turns what our parsers throw into what commander reports as a usage error. */
 function parsed<T>(parse: (text: string, before?: T) => T): (text: string, before: T | undefined) => T {

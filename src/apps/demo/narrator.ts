@@ -8,8 +8,8 @@ export interface Narrator {
   say(text: string): Promise<void>;
   /** A command, shown before it runs. */
   command(text: string): void;
-  /** What it printed; long texts are cut. */
-  output(text: string, lines?: number): void;
+  /** What it printed: the first and the last lines, where it is longer. */
+  output(text: string, first?: number, last?: number): void;
   /** Whether it came as told. */
   verdict(asTold: boolean, told: string): void;
   readonly surprises: number;
@@ -31,10 +31,14 @@ export function createNarrator(paceMs: number): Narrator {
     command(text) {
       write(`${colours.dim("$")} ${colours.cyan(text)}`);
     },
-    output(text, lines = 12) {
-      const all = text.trimEnd().split("\n");
-      for (const line of all.slice(0, lines)) write(`  ${line}`);
-      if (all.length > lines) write(colours.dim(`  … ${all.length - lines} more lines`));
+    output(text, first = 12, last = 0) {
+      const lines = text.trimEnd().split("\n");
+      const left = lines.length - first - last;
+      const shown =
+        left <= 0
+          ? lines
+          : [...lines.slice(0, first), colours.dim(`… ${left} more lines`), ...(last > 0 ? lines.slice(-last) : [])];
+      for (const line of shown) write(`  ${line}`);
     },
     verdict(asTold, told) {
       if (!asTold) surprises++;

@@ -43,6 +43,8 @@ export async function createDemoNode(instance: string): Promise<DemoNode> {
   const env: NodeJS.ProcessEnv = { ...process.env, TSILIUM_INSTANCE: instance };
   const launcher = resolve(root, "bin/tsilium");
   const inside = (command: string, args: readonly string[]): string[] => [`--net=${path}`, "--", command, ...args];
+  // The commands write into pipes, but a person reads it.
+  const colour: NodeJS.ProcessEnv = process.stdout.isTTY ? { FORCE_COLOR: "1" } : { NO_COLOR: "1" };
   let supervisor: ChildProcess | undefined;
   let ended: Promise<void> = Promise.resolve();
 
@@ -87,7 +89,7 @@ export async function createDemoNode(instance: string): Promise<DemoNode> {
     start() {
       const child = spawn("nsenter", inside(launcher, ["up"]), {
         cwd: root,
-        env: { ...env, FORCE_COLOR: process.stdout.isTTY ? "1" : "0" },
+        env: { ...env, ...colour },
         stdio: ["ignore", "pipe", "pipe"],
         detached: true, // Ctrl-C is for the demo, which ends the node in order
       });
@@ -113,7 +115,7 @@ export async function createDemoNode(instance: string): Promise<DemoNode> {
         });
       });
     },
-    tsilium: (args) => command(args, { FORCE_COLOR: process.stdout.isTTY ? "1" : "0" }),
+    tsilium: (args) => command(args, colour),
     async end() {
       const left: string[] = [];
       if (supervisor !== undefined && supervisor.exitCode === null && supervisor.signalCode === null) {

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import colours from "picocolors";
 import { TsiliumError } from "#core/runtime";
 import type { Narrator } from "./narrator.ts";
-import { type DemoNode, root } from "./shell.ts";
+import type { DemoNode } from "./shell.ts";
 
 /** One request of the story: who asks whom for what, and what must happen. */
 interface Asked {
@@ -30,10 +30,10 @@ const outcomes = {
 
 /** Tells everything once. Surprises are counted by the narrator. */
 export async function tell(node: DemoNode, narrator: Narrator): Promise<void> {
-  const type = async (args: readonly string[], lines?: number) => {
+  const type = async (args: readonly string[], first?: number, last?: number) => {
     narrator.command(`tsilium ${args.map(quote).join(" ")}`);
     const outcome = await node.tsilium(args);
-    narrator.output(outcome.text, lines);
+    narrator.output(outcome.text, first, last);
     return outcome;
   };
   const ask = (asked: Asked): Promise<void> => askAndShow(node, narrator, asked);
@@ -60,14 +60,14 @@ export async function tell(node: DemoNode, narrator: Narrator): Promise<void> {
   await narrator.say(
     "It says: only GET /mypath, only from service account client. But it went through a bad copy and paste, and its fields have\nlost their places. Many clusters would take it, drop what they do not know, and open the server to the whole namespace.",
   );
-  const check = await type(["policy", "check", "examples/seed/service-account.yaml"], 60);
+  const check = await type(["policy", "check", "examples/seed/service-account.yaml"], 25, 30);
   narrator.verdict(
     check.exitCode === 1,
-    "refused: every misplaced field is named, with line, column and what to write",
+    "refused: each fault with its place, what it would have done, and what was meant",
   );
 
   await narrator.chapter("3  The same policy, repaired");
-  showFile(narrator, "examples/policies/service-account.yaml");
+  await narrator.say("The text above is in examples/policies/service-account.yaml. Apply it, and ask again.");
   const applied = await type(["apply", "-f", "examples/policies/service-account.yaml", "--wait"]);
   narrator.verdict(applied.exitCode === 0, `in force in the kernel, ${Math.round(applied.tookMs)} ms after Enter`);
   await ask({
@@ -187,7 +187,7 @@ interface Service {
 
 /** Starts a server in the background; yields its IPv4 address when it listens. */
 async function startServer(
-  type: (args: readonly string[], lines?: number) => Promise<{ readonly exitCode: number; readonly text: string }>,
+  type: (args: readonly string[]) => Promise<{ readonly exitCode: number; readonly text: string }>,
   { name, namespace, account, label }: Service,
 ): Promise<string> {
   const flags = [
@@ -219,11 +219,6 @@ async function startServer(
     "DEMO_FAILED",
     `the server in ${name} does not listen after 5 s:\n${readFileSync(log, "utf8")}`,
   );
-}
-
-function showFile(narrator: Narrator, file: string): void {
-  narrator.command(`cat ${file}`);
-  narrator.output(readFileSync(`${root}/${file}`, "utf8"), 40);
 }
 
 /** As a shell needs it. */

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { constants as osConstants } from "node:os";
 import { createInterface } from "node:readline";
-import { TsiliumError } from "#core/runtime";
+import { errorMessage, TsiliumError } from "#core/runtime";
 
 /** How a supervised program is started. */
 export interface ChildOptions {
@@ -65,6 +65,12 @@ export function createChild(options: ChildOptions): Child {
   /** Starts once; the promise settles when it is ready, has died or has used up its time. */
   function launch(onEnd: (end: End) => void): Promise<ReadyLine> {
     const lastLines: string[] = [];
+    // What it says before it is ready is shown once it is; if it never is, its error says it all.
+    let held: string[] | undefined = [];
+    const log = (line: string): void => {
+      if (held !== undefined) held.push(line);
+      else options.onLog(options.name, line);
+    };
     // In a session of its own: Ctrl-C is for the supervisor, which ends its programs in order.
     const child = spawn(options.command, options.args, {
       env: options.env,
@@ -85,15 +91,17 @@ export function createChild(options: ChildOptions): Child {
       }, options.readyTimeoutMs);
       createInterface({ input: child.stdout }).on("line", (line) => {
         const said = parseReady(line);
-        if (said === undefined) return options.onLog(options.name, line);
+        if (said === undefined) return log(line);
         clearTimeout(timer);
         wasReady = true;
+        for (const one of held ?? []) options.onLog(options.name, one);
+        held = undefined;
         resolve(said);
       });
       createInterface({ input: child.stderr }).on("line", (line) => {
         lastLines.push(line);
         if (lastLines.length > keptLines) lastLines.shift();
-        options.onLog(options.name, line);
+        log(line);
       });
       ended = new Promise((resolveEnded) => {
         const end = (how: string, orderly: boolean, error: TsiliumError): void => {
@@ -129,7 +137,7 @@ export function createChild(options: ChildOptions): Child {
       restart = setTimeout(() => {
         launch(watch(performance.now())).then(
           (ready) => options.onRecovered(options.name, ready),
-          () => undefined, // its death was reported, and the next attempt is on its way
+          (error: unknown) => options.onLog(options.name, errorMessage(error)), // the next attempt is on its way
         );
       }, pauseMs);
       pauseMs = Math.min(options.maxPauseMs, pauseMs * 2);

@@ -1,5 +1,5 @@
 /** `tsilium up`: starts API server and agent, tells what runs, keeps them running, and takes everything down again. */
-import { mkdirSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { resolve } from "node:path";
 import colours from "picocolors";
 import { type AgentClient, createAgentClient } from "#contracts/agent";
@@ -36,7 +36,7 @@ export async function up(flags: UpFlags): Promise<number> {
   }
   const paths = instancePaths();
   await refuseSecondAgent(paths.agentSocket);
-  mkdirSync(paths.runDir, { recursive: true, mode: 0o755 });
+  const fresh = [paths.runDir, paths.stateDir].filter((directory) => !existsSync(directory));
 
   const stopSignal = waitForSignal();
   let endedOnRequest = false;
@@ -80,7 +80,8 @@ export async function up(flags: UpFlags): Promise<number> {
     await start(agent, stopSignal);
   } catch (error) {
     await Promise.all([agent.stop(stopGraceMs), apiserver.stop(stopGraceMs)]);
-    throw error;
+    for (const directory of fresh) rmSync(directory, { recursive: true, force: true });
+    throw inOurWords(error, flags.apiPort);
   }
   if (!stopSignal.seen) {
     const client = createAgentClient(paths.agentSocket);
@@ -105,9 +106,20 @@ export async function up(flags: UpFlags): Promise<number> {
     agent,
     apiserver,
     agentSocket: paths.agentSocket,
+    runDir: paths.runDir,
     keep: flags.keep === true,
     say,
   });
+}
+
+/** The API server speaks of its own flags. */
+function inOurWords(error: unknown, apiPort: number): unknown {
+  if (errorCode(error) !== "ADDRESS_IN_USE") return error;
+  return new TsiliumError(
+    "ADDRESS_IN_USE",
+    `port ${apiPort} of 127.0.0.1, meant for the API server, is in use by another program; stop that one, or choose another port with --api-port`,
+    { details: { port: apiPort } },
+  );
 }
 
 function agentArguments(flags: UpFlags): string[] {
@@ -184,6 +196,7 @@ async function takeDown(running: {
   readonly agent: Child;
   readonly apiserver: Child;
   readonly agentSocket: string;
+  readonly runDir: string;
   readonly keep: boolean;
   say(text: string): void;
 }): Promise<number> {
@@ -208,6 +221,7 @@ async function takeDown(running: {
     code = await cleanUp(running, createAgentClient(running.agentSocket));
   }
   await apiserver.stop(stopGraceMs);
+  if (code === 0 && (running.cleaned || !running.keep)) rmSync(running.runDir, { recursive: true, force: true });
   if (code === 0) say(running.keep && !running.cleaned ? "stopped" : "stopped; nothing is left behind");
   return code;
 }

@@ -32,7 +32,9 @@ const enforcedKinds = new Set(["CiliumNetworkPolicy", "CiliumClusterwideNetworkP
 export async function apply(flags: ApplyFlags): Promise<number> {
   const sources = await readSources(flags.filename);
   const result = checkSources(sources);
-  const found = formatCheck(result, sources);
+  // What is merely worth knowing is for `policy check`.
+  const telling = result.problems.filter(({ severity }) => severity !== "info");
+  const found = formatCheck({ ...result, problems: telling }, sources);
   if (found !== "") process.stderr.write(found);
   if (hasErrors(result)) {
     note(`${colours.red("refused:")} nothing was applied; what was in force stays in force`);
