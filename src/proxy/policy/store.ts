@@ -9,6 +9,7 @@ import {
   parseAddress,
   parsePrefix,
 } from "#core/model";
+import { errorMessage } from "#core/runtime";
 import { Ipcache } from "./ipcache.ts";
 import { CompiledPolicySet } from "./policy-set.ts";
 
@@ -81,7 +82,7 @@ export class PolicyStore {
         const changes = staged;
         staged = [];
         const problems: MessageProblem[] = [];
-        const steps = changes.map((change) => prepare(change, problems));
+        const steps = changes.map((change) => prepareChecked(change, problems));
         if (problems.length > 0) return problems;
         const tables = first ? emptyTables() : this.#tables;
         first = false;
@@ -101,6 +102,16 @@ export interface PolicySession {
   stage(change: StateChange): void;
   /** Applies all staged changes at once, or none: then all problems are returned, and the changes are forgotten. */
   commit(revision: number): readonly MessageProblem[];
+}
+
+/** As `prepare`, for a change whose form nobody has checked in depth: what it trips over is a problem of the change. */
+function prepareChecked(change: StateChange, problems: MessageProblem[]): (tables: Tables) => void {
+  try {
+    return prepare(change, problems);
+  } catch (error) {
+    problems.push({ path: change.kind, message: `not of the expected form: ${errorMessage(error)}` });
+    return () => undefined;
+  }
 }
 
 /** Does everything of a change that can fail, and returns the step that can't. */
