@@ -3,12 +3,14 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { abiGenerator } from "./abi/generator.ts";
+import { cliDocsGenerator } from "./cli-docs.ts";
 import type { Generator } from "./generator.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 
 const generators: readonly Generator[] = [
   abiGenerator({ object: join(root, "build/bpf/abi.bpf.o"), headers: join(root, "bpf/include/abi") }),
+  cliDocsGenerator({ root }),
 ];
 
 const check = process.argv.includes("--check");

@@ -52,6 +52,9 @@ const byErrorCode: Readonly<Record<string, number>> = {
   API_RUNNING: ExitCode.conflict,
   ADDRESS_IN_USE: ExitCode.conflict,
   STORE_LOCKED: ExitCode.conflict,
+  RUN_FAILED: ExitCode.runFailed,
+  COMMAND_NOT_EXECUTABLE: ExitCode.cannotExecute,
+  COMMAND_NOT_FOUND: ExitCode.commandNotFound,
   AGENT_TIMEOUT: ExitCode.timedOut,
   TIMED_OUT: ExitCode.timedOut,
 };

@@ -4,6 +4,7 @@
  */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { errorMessage } from "#core/runtime";
+import { usageError } from "./failure.ts";
 import { listFormats } from "./output.ts";
 import { collectPair, parseDurationMs } from "./run/flags.ts";
 
@@ -118,7 +119,14 @@ export function createProgram(finish: Finish): Command {
     .addOption(namespaceFlag())
     .addOption(envFlag())
     .passThroughOptions()
-    .action(does(async (name, command, flags) => (await import("./run/run.ts")).exec(name, command, flags)));
+    .action(
+      does(async (name, words: readonly string[], flags) => {
+        // Behind the first argument commander takes "--" for a word of the command.
+        const command = words[0] === "--" ? words.slice(1) : words;
+        if (command.length === 0) throw usageError("exec takes a command behind --");
+        return (await import("./run/run.ts")).exec(name, command, flags);
+      }),
+    );
   program
     .command("stop")
     .description("end workloads")
