@@ -28,7 +28,7 @@ export interface Manifest {
   readonly problems: readonly Problem[];
   /** Where a field stands; of a field that is not there, its nearest parent. `at` "key" asks for the key of the last segment. */
   locate(path: string, at?: "key" | "value"): TextPosition;
-  /** Adds file, line and column to problems that have only a path. */
+  /** Adds file, line and column to problems that have only a path, and puts them in the order of the text. */
   locateProblems(problems: readonly Problem[]): Problem[];
 }
 
@@ -113,7 +113,10 @@ function manifest(
     value,
     problems,
     locate,
-    locateProblems: (found) => found.map((problem) => ({ ...problem, ...locate(problem.path, problem.at), ...file })),
+    locateProblems: (found) =>
+      found
+        .map((problem) => ({ ...problem, ...locate(problem.path, problem.at), ...file }))
+        .sort((a, b) => a.line - b.line || a.column - b.column),
   };
 }
 
