@@ -177,8 +177,11 @@ export interface ServerProcess {
 
 /** Starts `tsilium apiserver` on a directory; rejects with what it wrote to stderr if it ends before it is ready. */
 export function spawnServer(directory: string, args: readonly string[] = ["--port", "0"]): Promise<ServerProcess> {
-  const program =
-    'import { runApiServer } from "#apps/apiserver"; process.exitCode = await runApiServer(process.argv.slice(1), process.env);';
+  // Its stdin is a pipe from the test: when that is gone, however it ended, so is the server.
+  const program = `
+    import { runApiServer } from "#apps/apiserver";
+    process.stdin.on("close", () => process.exit(9)).resume().unref();
+    process.exitCode = await runApiServer(process.argv.slice(1), process.env);`;
   const child = spawn(
     process.execPath,
     [
@@ -191,7 +194,7 @@ export function spawnServer(directory: string, args: readonly string[] = ["--por
       ...["--state-dir", join(directory, "state"), "--run-dir", join(directory, "run")],
       ...args,
     ],
-    { cwd: join(import.meta.dirname, "../../.."), stdio: ["ignore", "pipe", "pipe"] },
+    { cwd: join(import.meta.dirname, "../../.."), stdio: ["pipe", "pipe", "pipe"] },
   );
   const ended = new Promise<number | null>((resolve) => child.once("close", (code) => resolve(code)));
   let complaints = "";

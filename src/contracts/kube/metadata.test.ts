@@ -45,6 +45,7 @@ const slips: Record<string, string | undefined> = {
   igress: "egress",
   fromEndpoint: "fromEndpoints",
   fromEnpdoints: "fromEndpoints",
+  fromEnd: "fromEndpoints",
   something: undefined,
   x: undefined,
 };

@@ -27,7 +27,10 @@ export function nearestName(written: string, known: Iterable<string>): string | 
   let best: string | undefined;
   let bestDistance = limit + 1;
   for (const name of known) {
-    const distance = editDistance(lower, name.toLowerCase());
+    const candidate = name.toLowerCase();
+    // Half a word is a slip as well: "network" for "networking".
+    const isPart = lower.length >= 4 && (candidate.startsWith(lower) || lower.startsWith(candidate));
+    const distance = Math.min(editDistance(lower, candidate), isPart ? limit : Number.POSITIVE_INFINITY);
     if (distance < bestDistance) [best, bestDistance] = [name, distance];
   }
   return best;
