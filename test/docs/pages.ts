@@ -6,7 +6,7 @@ import { join, resolve } from "node:path";
 export const root = resolve(import.meta.dirname, "../..");
 
 /** How a block is run: `offline` anywhere, `node` with a running node, `none` not at all (it would not end, or needs the internet). */
-export type RunMode = "offline" | "node" | "none";
+type RunMode = "offline" | "node" | "none";
 
 /** One command of a page. */
 export interface Step {

@@ -5,11 +5,11 @@ import { promisify } from "node:util";
 import { errorMessage, TsiliumError } from "#core/runtime";
 
 /** The checkout or the installed package. */
-export const root = resolve(import.meta.dirname, "../../..");
+const root = resolve(import.meta.dirname, "../../..");
 const run = promisify(execFile);
 
 /** What a command left behind. */
-export interface Outcome {
+interface Outcome {
   readonly exitCode: number;
   /** stdout and stderr as they came. */
   readonly text: string;

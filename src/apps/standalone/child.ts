@@ -26,7 +26,7 @@ export interface ChildOptions {
 }
 
 /** What a program says on stdout when it serves: one JSON line with `"ready": true` and facts of its own. */
-export interface ReadyLine {
+interface ReadyLine {
   readonly ready: true;
   readonly [fact: string]: unknown;
 }

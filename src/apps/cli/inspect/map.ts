@@ -37,7 +37,10 @@ export function formatDump({ entries }: MapDump): string {
   const rows = entries.map(({ key, value }) => ({ key: flatten(key, "key"), value: flatten(value, "value") }));
   const titles = (part: "key" | "value") => [...new Set(rows.flatMap((row) => [...row[part].keys()]))];
   const columnsOf = (part: "key" | "value"): Column<(typeof rows)[number]>[] =>
-    titles(part).map((title) => ({ title: title.toUpperCase(), cell: (row) => row[part].get(title) ?? "" }));
+    titles(part).map((title) => ({
+      title: title.replaceAll(/(?<=[a-z])(?=[A-Z])/g, "-").toUpperCase(),
+      cell: (row) => row[part].get(title) ?? "",
+    }));
   return formatTable([...columnsOf("key"), ...columnsOf("value")], rows);
 }
 

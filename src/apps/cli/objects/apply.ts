@@ -1,4 +1,5 @@
 /** `tsilium apply` and `delete`: checked here first, then sent. */
+import { isDeepStrictEqual } from "node:util";
 import colours from "picocolors";
 import type { KubeClient, KubeObject, Status } from "#contracts/kube";
 import { formatProblems, type Problem } from "#contracts/manifest";
@@ -84,8 +85,16 @@ async function applyOne(
     ...(flags.dryRun === true ? { dryRun: true } : {}),
   });
   if (before === undefined) return { object: after, change: "created" };
-  const same = before.metadata.resourceVersion === after.metadata.resourceVersion;
-  return { object: after, change: same ? "unchanged" : "configured" };
+  return { object: after, change: sameContent(before, after) ? "unchanged" : "configured" };
+}
+
+/** Whether two versions say the same; who owns which field is book-keeping. */
+function sameContent(a: KubeObject, b: KubeObject): boolean {
+  const content = ({ metadata, ...rest }: KubeObject) => {
+    const { managedFields: _fields, resourceVersion: _version, ...kept } = metadata;
+    return { ...rest, metadata: kept };
+  };
+  return isDeepStrictEqual(content(a), content(b));
 }
 
 function namespaceOf(
