@@ -8,7 +8,7 @@ import { Timestamp } from "../google/protobuf/timestamp.ts";
 import { BoolValue, Int32Value } from "../google/protobuf/wrappers.ts";
 import { Why } from "../tsilium/flow/why.ts";
 
-export const FlowType = { UNKNOWN_TYPE: 0, L3_L4: 1, L7: 2, SOCK: 3 } as const;
+export const FlowType = { UNKNOWN_TYPE: 0, L3_L4: 1, L7: 2, SOCK: 3, UNRECOGNIZED: -1 } as const;
 
 export type FlowType = typeof FlowType[keyof typeof FlowType];
 
@@ -17,6 +17,7 @@ export namespace FlowType {
   export type L3_L4 = typeof FlowType.L3_L4;
   export type L7 = typeof FlowType.L7;
   export type SOCK = typeof FlowType.SOCK;
+  export type UNRECOGNIZED = typeof FlowType.UNRECOGNIZED;
 }
 
 export function flowTypeFromJSON(object: any): FlowType {
@@ -33,8 +34,10 @@ export function flowTypeFromJSON(object: any): FlowType {
     case 3:
     case "SOCK":
       return FlowType.SOCK;
+    case -1:
+    case "UNRECOGNIZED":
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum FlowType");
+      return FlowType.UNRECOGNIZED;
   }
 }
 
@@ -48,8 +51,9 @@ export function flowTypeToJSON(object: FlowType): string {
       return "L7";
     case FlowType.SOCK:
       return "SOCK";
+    case FlowType.UNRECOGNIZED:
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum FlowType");
+      return "UNRECOGNIZED";
   }
 }
 
@@ -69,6 +73,7 @@ export const TraceObservationPoint = {
   FROM_CRYPTO: 12,
   TO_CRYPTO: 13,
   TO_ENDPOINT: 101,
+  UNRECOGNIZED: -1,
 } as const;
 
 export type TraceObservationPoint = typeof TraceObservationPoint[keyof typeof TraceObservationPoint];
@@ -89,6 +94,7 @@ export namespace TraceObservationPoint {
   export type FROM_CRYPTO = typeof TraceObservationPoint.FROM_CRYPTO;
   export type TO_CRYPTO = typeof TraceObservationPoint.TO_CRYPTO;
   export type TO_ENDPOINT = typeof TraceObservationPoint.TO_ENDPOINT;
+  export type UNRECOGNIZED = typeof TraceObservationPoint.UNRECOGNIZED;
 }
 
 export function traceObservationPointFromJSON(object: any): TraceObservationPoint {
@@ -138,8 +144,10 @@ export function traceObservationPointFromJSON(object: any): TraceObservationPoin
     case 101:
     case "TO_ENDPOINT":
       return TraceObservationPoint.TO_ENDPOINT;
+    case -1:
+    case "UNRECOGNIZED":
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum TraceObservationPoint");
+      return TraceObservationPoint.UNRECOGNIZED;
   }
 }
 
@@ -175,8 +183,9 @@ export function traceObservationPointToJSON(object: TraceObservationPoint): stri
       return "TO_CRYPTO";
     case TraceObservationPoint.TO_ENDPOINT:
       return "TO_ENDPOINT";
+    case TraceObservationPoint.UNRECOGNIZED:
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum TraceObservationPoint");
+      return "UNRECOGNIZED";
   }
 }
 
@@ -190,6 +199,7 @@ export const TraceReason = {
   SRV6_ENCAP: 6,
   SRV6_DECAP: 7,
   ENCRYPT_OVERLAY: 8,
+  UNRECOGNIZED: -1,
 } as const;
 
 export type TraceReason = typeof TraceReason[keyof typeof TraceReason];
@@ -204,6 +214,7 @@ export namespace TraceReason {
   export type SRV6_ENCAP = typeof TraceReason.SRV6_ENCAP;
   export type SRV6_DECAP = typeof TraceReason.SRV6_DECAP;
   export type ENCRYPT_OVERLAY = typeof TraceReason.ENCRYPT_OVERLAY;
+  export type UNRECOGNIZED = typeof TraceReason.UNRECOGNIZED;
 }
 
 export function traceReasonFromJSON(object: any): TraceReason {
@@ -235,8 +246,10 @@ export function traceReasonFromJSON(object: any): TraceReason {
     case 8:
     case "ENCRYPT_OVERLAY":
       return TraceReason.ENCRYPT_OVERLAY;
+    case -1:
+    case "UNRECOGNIZED":
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum TraceReason");
+      return TraceReason.UNRECOGNIZED;
   }
 }
 
@@ -260,12 +273,13 @@ export function traceReasonToJSON(object: TraceReason): string {
       return "SRV6_DECAP";
     case TraceReason.ENCRYPT_OVERLAY:
       return "ENCRYPT_OVERLAY";
+    case TraceReason.UNRECOGNIZED:
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum TraceReason");
+      return "UNRECOGNIZED";
   }
 }
 
-export const L7FlowType = { UNKNOWN_L7_TYPE: 0, REQUEST: 1, RESPONSE: 2, SAMPLE: 3 } as const;
+export const L7FlowType = { UNKNOWN_L7_TYPE: 0, REQUEST: 1, RESPONSE: 2, SAMPLE: 3, UNRECOGNIZED: -1 } as const;
 
 export type L7FlowType = typeof L7FlowType[keyof typeof L7FlowType];
 
@@ -274,6 +288,7 @@ export namespace L7FlowType {
   export type REQUEST = typeof L7FlowType.REQUEST;
   export type RESPONSE = typeof L7FlowType.RESPONSE;
   export type SAMPLE = typeof L7FlowType.SAMPLE;
+  export type UNRECOGNIZED = typeof L7FlowType.UNRECOGNIZED;
 }
 
 export function l7FlowTypeFromJSON(object: any): L7FlowType {
@@ -290,8 +305,10 @@ export function l7FlowTypeFromJSON(object: any): L7FlowType {
     case 3:
     case "SAMPLE":
       return L7FlowType.SAMPLE;
+    case -1:
+    case "UNRECOGNIZED":
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum L7FlowType");
+      return L7FlowType.UNRECOGNIZED;
   }
 }
 
@@ -305,12 +322,13 @@ export function l7FlowTypeToJSON(object: L7FlowType): string {
       return "RESPONSE";
     case L7FlowType.SAMPLE:
       return "SAMPLE";
+    case L7FlowType.UNRECOGNIZED:
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum L7FlowType");
+      return "UNRECOGNIZED";
   }
 }
 
-export const IPVersion = { IP_NOT_USED: 0, IPv4: 1, IPv6: 2 } as const;
+export const IPVersion = { IP_NOT_USED: 0, IPv4: 1, IPv6: 2, UNRECOGNIZED: -1 } as const;
 
 export type IPVersion = typeof IPVersion[keyof typeof IPVersion];
 
@@ -318,6 +336,7 @@ export namespace IPVersion {
   export type IP_NOT_USED = typeof IPVersion.IP_NOT_USED;
   export type IPv4 = typeof IPVersion.IPv4;
   export type IPv6 = typeof IPVersion.IPv6;
+  export type UNRECOGNIZED = typeof IPVersion.UNRECOGNIZED;
 }
 
 export function iPVersionFromJSON(object: any): IPVersion {
@@ -331,8 +350,10 @@ export function iPVersionFromJSON(object: any): IPVersion {
     case 2:
     case "IPv6":
       return IPVersion.IPv6;
+    case -1:
+    case "UNRECOGNIZED":
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum IPVersion");
+      return IPVersion.UNRECOGNIZED;
   }
 }
 
@@ -344,8 +365,9 @@ export function iPVersionToJSON(object: IPVersion): string {
       return "IPv4";
     case IPVersion.IPv6:
       return "IPv6";
+    case IPVersion.UNRECOGNIZED:
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum IPVersion");
+      return "UNRECOGNIZED";
   }
 }
 
@@ -358,6 +380,7 @@ export const Verdict = {
   REDIRECTED: 5,
   TRACED: 6,
   TRANSLATED: 7,
+  UNRECOGNIZED: -1,
 } as const;
 
 export type Verdict = typeof Verdict[keyof typeof Verdict];
@@ -371,6 +394,7 @@ export namespace Verdict {
   export type REDIRECTED = typeof Verdict.REDIRECTED;
   export type TRACED = typeof Verdict.TRACED;
   export type TRANSLATED = typeof Verdict.TRANSLATED;
+  export type UNRECOGNIZED = typeof Verdict.UNRECOGNIZED;
 }
 
 export function verdictFromJSON(object: any): Verdict {
@@ -399,8 +423,10 @@ export function verdictFromJSON(object: any): Verdict {
     case 7:
     case "TRANSLATED":
       return Verdict.TRANSLATED;
+    case -1:
+    case "UNRECOGNIZED":
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum Verdict");
+      return Verdict.UNRECOGNIZED;
   }
 }
 
@@ -422,8 +448,9 @@ export function verdictToJSON(object: Verdict): string {
       return "TRACED";
     case Verdict.TRANSLATED:
       return "TRANSLATED";
+    case Verdict.UNRECOGNIZED:
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum Verdict");
+      return "UNRECOGNIZED";
   }
 }
 
@@ -505,6 +532,7 @@ export const DropReason = {
   DROP_NO_EGRESS_IP: 204,
   DROP_PUNT_PROXY: 205,
   DROP_FRAG_NOT_FOUND_WORLD: 207,
+  UNRECOGNIZED: -1,
 } as const;
 
 export type DropReason = typeof DropReason[keyof typeof DropReason];
@@ -589,6 +617,7 @@ export namespace DropReason {
   export type DROP_NO_EGRESS_IP = typeof DropReason.DROP_NO_EGRESS_IP;
   export type DROP_PUNT_PROXY = typeof DropReason.DROP_PUNT_PROXY;
   export type DROP_FRAG_NOT_FOUND_WORLD = typeof DropReason.DROP_FRAG_NOT_FOUND_WORLD;
+  export type UNRECOGNIZED = typeof DropReason.UNRECOGNIZED;
 }
 
 export function dropReasonFromJSON(object: any): DropReason {
@@ -824,8 +853,10 @@ export function dropReasonFromJSON(object: any): DropReason {
     case 207:
     case "DROP_FRAG_NOT_FOUND_WORLD":
       return DropReason.DROP_FRAG_NOT_FOUND_WORLD;
+    case -1:
+    case "UNRECOGNIZED":
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum DropReason");
+      return DropReason.UNRECOGNIZED;
   }
 }
 
@@ -985,12 +1016,13 @@ export function dropReasonToJSON(object: DropReason): string {
       return "DROP_PUNT_PROXY";
     case DropReason.DROP_FRAG_NOT_FOUND_WORLD:
       return "DROP_FRAG_NOT_FOUND_WORLD";
+    case DropReason.UNRECOGNIZED:
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum DropReason");
+      return "UNRECOGNIZED";
   }
 }
 
-export const TrafficDirection = { TRAFFIC_DIRECTION_UNKNOWN: 0, INGRESS: 1, EGRESS: 2 } as const;
+export const TrafficDirection = { TRAFFIC_DIRECTION_UNKNOWN: 0, INGRESS: 1, EGRESS: 2, UNRECOGNIZED: -1 } as const;
 
 export type TrafficDirection = typeof TrafficDirection[keyof typeof TrafficDirection];
 
@@ -998,6 +1030,7 @@ export namespace TrafficDirection {
   export type TRAFFIC_DIRECTION_UNKNOWN = typeof TrafficDirection.TRAFFIC_DIRECTION_UNKNOWN;
   export type INGRESS = typeof TrafficDirection.INGRESS;
   export type EGRESS = typeof TrafficDirection.EGRESS;
+  export type UNRECOGNIZED = typeof TrafficDirection.UNRECOGNIZED;
 }
 
 export function trafficDirectionFromJSON(object: any): TrafficDirection {
@@ -1011,8 +1044,10 @@ export function trafficDirectionFromJSON(object: any): TrafficDirection {
     case 2:
     case "EGRESS":
       return TrafficDirection.EGRESS;
+    case -1:
+    case "UNRECOGNIZED":
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum TrafficDirection");
+      return TrafficDirection.UNRECOGNIZED;
   }
 }
 
@@ -1024,8 +1059,9 @@ export function trafficDirectionToJSON(object: TrafficDirection): string {
       return "INGRESS";
     case TrafficDirection.EGRESS:
       return "EGRESS";
+    case TrafficDirection.UNRECOGNIZED:
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum TrafficDirection");
+      return "UNRECOGNIZED";
   }
 }
 
@@ -1034,6 +1070,7 @@ export const LostEventSource = {
   PERF_EVENT_RING_BUFFER: 1,
   OBSERVER_EVENTS_QUEUE: 2,
   HUBBLE_RING_BUFFER: 3,
+  UNRECOGNIZED: -1,
 } as const;
 
 export type LostEventSource = typeof LostEventSource[keyof typeof LostEventSource];
@@ -1043,6 +1080,7 @@ export namespace LostEventSource {
   export type PERF_EVENT_RING_BUFFER = typeof LostEventSource.PERF_EVENT_RING_BUFFER;
   export type OBSERVER_EVENTS_QUEUE = typeof LostEventSource.OBSERVER_EVENTS_QUEUE;
   export type HUBBLE_RING_BUFFER = typeof LostEventSource.HUBBLE_RING_BUFFER;
+  export type UNRECOGNIZED = typeof LostEventSource.UNRECOGNIZED;
 }
 
 export function lostEventSourceFromJSON(object: any): LostEventSource {
@@ -1059,8 +1097,10 @@ export function lostEventSourceFromJSON(object: any): LostEventSource {
     case 3:
     case "HUBBLE_RING_BUFFER":
       return LostEventSource.HUBBLE_RING_BUFFER;
+    case -1:
+    case "UNRECOGNIZED":
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum LostEventSource");
+      return LostEventSource.UNRECOGNIZED;
   }
 }
 
@@ -1074,8 +1114,9 @@ export function lostEventSourceToJSON(object: LostEventSource): string {
       return "OBSERVER_EVENTS_QUEUE";
     case LostEventSource.HUBBLE_RING_BUFFER:
       return "HUBBLE_RING_BUFFER";
+    case LostEventSource.UNRECOGNIZED:
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum LostEventSource");
+      return "UNRECOGNIZED";
   }
 }
 

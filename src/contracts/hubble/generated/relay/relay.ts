@@ -10,6 +10,7 @@ export const NodeState = {
   NODE_UNAVAILABLE: 2,
   NODE_GONE: 3,
   NODE_ERROR: 4,
+  UNRECOGNIZED: -1,
 } as const;
 
 export type NodeState = typeof NodeState[keyof typeof NodeState];
@@ -20,6 +21,7 @@ export namespace NodeState {
   export type NODE_UNAVAILABLE = typeof NodeState.NODE_UNAVAILABLE;
   export type NODE_GONE = typeof NodeState.NODE_GONE;
   export type NODE_ERROR = typeof NodeState.NODE_ERROR;
+  export type UNRECOGNIZED = typeof NodeState.UNRECOGNIZED;
 }
 
 export function nodeStateFromJSON(object: any): NodeState {
@@ -39,8 +41,10 @@ export function nodeStateFromJSON(object: any): NodeState {
     case 4:
     case "NODE_ERROR":
       return NodeState.NODE_ERROR;
+    case -1:
+    case "UNRECOGNIZED":
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum NodeState");
+      return NodeState.UNRECOGNIZED;
   }
 }
 
@@ -56,8 +60,9 @@ export function nodeStateToJSON(object: NodeState): string {
       return "NODE_GONE";
     case NodeState.NODE_ERROR:
       return "NODE_ERROR";
+    case NodeState.UNRECOGNIZED:
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum NodeState");
+      return "UNRECOGNIZED";
   }
 }
 
