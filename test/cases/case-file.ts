@@ -130,10 +130,18 @@ export function parseCaseFile(text: string): CaseFile {
     entries: sections.flatMap((section) => {
       const match = /^(all )?entries of (\S+)$/.exec(section.name);
       if (!match) return [];
-      return [{ of: match[2]!, all: match[1] !== undefined, rows: table(section).map(({ cells }) => cells as unknown as CaseEntry) }];
+      return [
+        {
+          of: match[2]!,
+          all: match[1] !== undefined,
+          rows: table(section).map(({ cells }) => cells as unknown as CaseEntry),
+        },
+      ];
     }),
     flows: table(find("flows")).map((row) => parseFlow(row, endpoints)),
-    ...(problems === undefined ? {} : { problems: table(problems).map(({ cells }) => cells as unknown as CaseProblem) }),
+    ...(problems === undefined
+      ? {}
+      : { problems: table(problems).map(({ cells }) => cells as unknown as CaseProblem) }),
     ...(repaired === undefined ? {} : { repaired: contentOf(repaired) }),
   };
 }
@@ -145,13 +153,20 @@ export function replaceSection(text: string, name: string, content: string): str
   if (start < 0) return `${text.trimEnd()}\n-- ${name} --\n${content}`;
   let end = start + 1;
   while (end < lines.length && !/^-- .+ --$/.test(lines[end]!)) end++;
-  return [...lines.slice(0, start + 1), ...content.trimEnd().split("\n"), ...lines.slice(end)].join("\n").trimEnd() + "\n";
+  return `${[...lines.slice(0, start + 1), ...content.trimEnd().split("\n"), ...lines.slice(end)].join("\n").trimEnd()}\n`;
 }
 
 /** Writes a table with aligned columns. */
-export function formatTable<K extends string>(columns: readonly K[], rows: readonly Readonly<Record<K, string>>[]): string {
+export function formatTable<K extends string>(
+  columns: readonly K[],
+  rows: readonly Readonly<Record<K, string>>[],
+): string {
   const widths = columns.map((column) => Math.max(column.length, ...rows.map((row) => row[column].length)));
-  const write = (cells: readonly string[]) => cells.map((cell, i) => cell.padEnd(widths[i]!)).join("  ").trimEnd();
+  const write = (cells: readonly string[]) =>
+    cells
+      .map((cell, i) => cell.padEnd(widths[i]!))
+      .join("  ")
+      .trimEnd();
   return `${[columns, ...rows.map((row) => columns.map((column) => row[column]))].map(write).join("\n")}\n`;
 }
 
@@ -186,7 +201,8 @@ function table(section: Section | undefined): Row[] {
     const cells: Record<string, string> = Object.fromEntries(columns.map(({ name }) => [name, ""]));
     for (const match of text.matchAll(/\S+(?: \S+)*/g)) {
       const column = columns.findLast(({ start }) => start <= match.index);
-      if (column === undefined || cells[column.name] !== "") throw new Error(`line ${section!.line + 1 + i}: cell "${match[0]}" has no column`);
+      if (column === undefined || cells[column.name] !== "")
+        throw new Error(`line ${section!.line + 1 + i}: cell "${match[0]}" has no column`);
       cells[column.name] = match[0];
     }
     return [{ cells, line: section!.line + 1 + i, text: text.trim() }];
@@ -197,21 +213,27 @@ function parseEndpoint({ cells, line }: Row): CaseEndpoint {
   const { name = "", labels = "", ip = "", identity = "", account = "", ports = "", nslabels = "" } = cells;
   const namespace = cells.namespace || "default";
   const podLabels: Record<string, string> = {};
-  const own = labels.split(",").filter(Boolean).map((text) => {
-    const label = parseLabel(text);
-    if (label.source !== "unspec") return label;
-    podLabels[label.key] = label.value;
-    return { ...label, source: "k8s" };
-  });
+  const own = labels
+    .split(",")
+    .filter(Boolean)
+    .map((text) => {
+      const label = parseLabel(text);
+      if (label.source !== "unspec") return label;
+      podLabels[label.key] = label.value;
+      return { ...label, source: "k8s" };
+    });
   const k8s = (key: string, value: string) => ({ source: "k8s", key, value });
   // An endpoint in the state of init is not yet known to be a pod.
   const isReserved = own.some((label) => label.source === "reserved");
   const pod = isReserved ? [] : [k8s(podLabelKeys.namespace, namespace), k8s(podLabelKeys.cluster, "default")];
-  const named = ports.split(",").filter(Boolean).map((text) => {
-    const [portName = "", rest = ""] = text.split("=");
-    const { protocol, port } = parseTransport(rest, line);
-    return { name: portName, protocol, port };
-  });
+  const named = ports
+    .split(",")
+    .filter(Boolean)
+    .map((text) => {
+      const [portName = "", rest = ""] = text.split("=");
+      const { protocol, port } = parseTransport(rest, line);
+      return { name: portName, protocol, port };
+    });
   const ips = ip.split(",").map((text) => parseAddress(text));
   if (name === "" || !/^\d+$/.test(identity) || ips.includes(undefined))
     throw new Error(`line ${line}: an endpoint needs name, ip and identity`);
@@ -224,10 +246,13 @@ function parseEndpoint({ cells, line }: Row): CaseEndpoint {
       ...own,
       ...pod,
       ...(account === "" ? [] : [k8s(podLabelKeys.serviceAccount, account)]),
-      ...nslabels.split(",").filter(Boolean).map((text) => {
-        const { key, value } = parseLabel(text);
-        return k8s(`${podLabelKeys.namespaceLabels}.${key}`, value);
-      }),
+      ...nslabels
+        .split(",")
+        .filter(Boolean)
+        .map((text) => {
+          const { key, value } = parseLabel(text);
+          return k8s(`${podLabelKeys.namespaceLabels}.${key}`, value);
+        }),
       ...namedPortLabels(named),
     ]),
     ips: ips.filter((address) => address !== undefined),
@@ -271,9 +296,11 @@ function parseFlow({ cells, line, text }: Row, endpoints: readonly CaseEndpoint[
   if (v6) words.shift();
   const { protocol, port } = parseTransport(words[0] ?? "", line);
   const verdict = cells.verdict as CaseFlow["verdict"];
-  if (!["FORWARDED", "DROPPED", "REDIRECTED", "AUDIT"].includes(verdict)) throw new Error(`line ${line}: no verdict is called "${verdict}"`);
+  if (!["FORWARDED", "DROPPED", "REDIRECTED", "AUDIT"].includes(verdict))
+    throw new Error(`line ${line}: no verdict is called "${verdict}"`);
   const address = [from, to].find((party) => party.kind === "address");
-  const family = v6 || protocol === protocolNumbers.ICMPV6 ? 6 : address?.kind === "address" ? address.address.family : 4;
+  const family =
+    v6 || protocol === protocolNumbers.ICMPV6 ? 6 : address?.kind === "address" ? address.address.family : 4;
   const reason = cells.reason ?? "";
   return {
     from,

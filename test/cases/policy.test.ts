@@ -8,7 +8,9 @@ import { entriesOf, judgeFlow, loadCase, problemRows } from "./run-case.ts";
 
 const folder = join(import.meta.dirname, "policy");
 const update = process.env.TSILIUM_UPDATE === "1";
-const names = readdirSync(folder).filter((name) => name.endsWith(".txtar")).sort();
+const names = readdirSync(folder)
+  .filter((name) => name.endsWith(".txtar"))
+  .sort();
 
 test("there are enough cases", () => assert.ok(names.length >= 60, `${names.length}`));
 
@@ -21,9 +23,18 @@ for (const name of names) {
     if (update) {
       for (const { of, all } of file.entries) {
         const rows = entriesOf(loaded, file, of, all);
-        text = replaceSection(text, `${all ? "all " : ""}entries of ${of}`, formatTable(["direction", "peer", "port", "action"], rows));
+        text = replaceSection(
+          text,
+          `${all ? "all " : ""}entries of ${of}`,
+          formatTable(["direction", "peer", "port", "action"], rows),
+        );
       }
-      if (file.problems) text = replaceSection(text, "problems", formatTable(["severity", "at", "code", "path"], problemRows(loaded.problems)));
+      if (file.problems)
+        text = replaceSection(
+          text,
+          "problems",
+          formatTable(["severity", "at", "code", "path"], problemRows(loaded.problems)),
+        );
       if (file.repaired !== undefined) text = replaceSection(text, "repaired.yaml", loaded.repaired ?? "");
       writeFileSync(path, text);
       return;
@@ -34,7 +45,11 @@ for (const name of names) {
     for (const { of, all, rows } of file.entries) assert.deepEqual(entriesOf(loaded, file, of, all), rows);
     for (const flow of file.flows) {
       const found = judgeFlow(loaded, file, flow);
-      assert.equal(`${found.verdict} ${found.reason}`.trim(), `${flow.verdict} ${flow.reason}`.trim(), `line ${flow.line}: ${flow.text}`);
+      assert.equal(
+        `${found.verdict} ${found.reason}`.trim(),
+        `${flow.verdict} ${flow.reason}`.trim(),
+        `line ${flow.line}: ${flow.text}`,
+      );
       if (flow.rule !== undefined) assert.equal(found.rule, flow.rule, `line ${flow.line}: ${flow.text}`);
     }
     assert.ok(file.flows.length + file.entries.length > 0 || file.problems !== undefined, "the case expects nothing");

@@ -1,17 +1,17 @@
 /** The first oracle: the engine alone. Yields what a case file expects, so that the two can be compared or brought in line. */
-import { parseManifests, type Problem } from "#contracts/manifest";
+import { type Problem, parseManifests } from "#contracts/manifest";
 import { createPrefixIdentities } from "#control/identity";
 import {
   createPolicyEngine,
   type Decision,
   decide,
-  type Entry,
   type EngineOptions,
+  type Entry,
   formatMaskedPort,
   type PolicyEngine,
   parsePolicy,
-  repairPolicy,
   type Rule,
+  repairPolicy,
   unenforcedPolicy,
 } from "#control/policy";
 import {
@@ -23,14 +23,14 @@ import {
   type IpAddress,
   type NumericIdentity,
   type PolicySetId,
+  parseAddress,
   parsePrefix,
   prefixContains,
   protocolName,
   Reserved,
   reservedName,
 } from "#core/model";
-import { compilePattern, ConnectionPolicy, PolicyStore } from "#proxy/policy";
-import { parseAddress } from "#core/model";
+import { ConnectionPolicy, compilePattern, PolicyStore } from "#proxy/policy";
 import type { CaseEndpoint, CaseEntry, CaseFile, CaseFlow, CaseParty, CaseProblem } from "./case-file.ts";
 
 /** A case file, loaded into an engine. */
@@ -63,12 +63,16 @@ export function loadCase(file: CaseFile): LoadedCase {
     if (manifest.value === undefined) continue;
     const parsed = parsePolicy(manifest.value, { compileRegex: checkRegex });
     problems.push(...manifest.locateProblems(parsed.problems));
-    if (parsed.kind === "accepted") rules.push([`${parsed.ref.kind}/${parsed.ref.namespace ?? ""}/${parsed.ref.name}`, parsed.rules]);
+    if (parsed.kind === "accepted")
+      rules.push([`${parsed.ref.kind}/${parsed.ref.namespace ?? ""}/${parsed.ref.name}`, parsed.rules]);
     else repaired ??= repairPolicy(manifest.value, { compileRegex: checkRegex })?.yaml;
   }
   const accepted = problems.every((problem) => problem.severity !== "error");
   const { enforcement = "default", audit = "false" } = file.options;
-  const engine = createPolicyEngine({ enforcement: enforcement as NonNullable<EngineOptions["enforcement"]>, audit: audit === "true" });
+  const engine = createPolicyEngine({
+    enforcement: enforcement as NonNullable<EngineOptions["enforcement"]>,
+    audit: audit === "true",
+  });
   for (const endpoint of file.endpoints) {
     engine.upsertIdentity({ id: endpoint.identity, labels: endpoint.labels });
     engine.addSubject(endpoint.identity);
@@ -79,7 +83,9 @@ export function loadCase(file: CaseFile): LoadedCase {
   engine.flush();
   const ipcache = [
     ...hostAddresses.map((address) => ({ prefix: hostPrefix(address), id: Reserved.host })),
-    ...file.endpoints.flatMap((endpoint) => endpoint.ips.map((ip) => ({ prefix: hostPrefix(ip), id: endpoint.identity }))),
+    ...file.endpoints.flatMap((endpoint) =>
+      endpoint.ips.map((ip) => ({ prefix: hostPrefix(ip), id: endpoint.identity })),
+    ),
     ...prefixes.list().map(({ prefix, id }) => ({ prefix: parsePrefix(prefix!)!, id })),
   ].sort((a, b) => b.prefix.length - a.prefix.length);
   return {
@@ -88,7 +94,8 @@ export function loadCase(file: CaseFile): LoadedCase {
     accepted,
     repaired,
     identityOf: (address) =>
-      ipcache.find(({ prefix }) => prefixContains(prefix, address))?.id ?? Reserved[address.family === 4 ? "world-ipv4" : "world-ipv6"],
+      ipcache.find(({ prefix }) => prefixContains(prefix, address))?.id ??
+      Reserved[address.family === 4 ? "world-ipv4" : "world-ipv6"],
   };
 }
 
@@ -116,7 +123,9 @@ function peerName(id: NumericIdentity, loaded: LoadedCase, file: CaseFile): stri
 function formatPort(entry: Entry): string {
   if (entry.protocol === 0) return "any";
   const protocol = protocolName(entry.protocol).toLowerCase();
-  return entry.portPrefix === 0 ? protocol : `${protocol}/${formatMaskedPort({ port: entry.port, prefix: entry.portPrefix })}`;
+  return entry.portPrefix === 0
+    ? protocol
+    : `${protocol}/${formatMaskedPort({ port: entry.port, prefix: entry.portPrefix })}`;
 }
 
 /** What was found about a flow, in a case file's words. */
@@ -139,12 +148,15 @@ export function judgeFlow(loaded: LoadedCase, file: CaseFile, flow: CaseFlow): F
     const set = loaded.engine.policyOf(subject) ?? unenforcedPolicy;
     const decision = decide(set, direction, peer, flow.protocol, flow.port);
     for (const ref of set.provenance[decision.entry?.cookie ?? 0] ?? []) rules.push(`${ref.name} ${ref.path}`.trim());
-    if (decision.verdict === "DROPPED") return { verdict: "DROPPED", reason: decision.reason ?? "", rule: rules.join(", ") };
+    if (decision.verdict === "DROPPED")
+      return { verdict: "DROPPED", reason: decision.reason ?? "", rule: rules.join(", ") };
     if (decision.verdict !== "FORWARDED") verdict = decision.verdict;
   }
   const rule = rules.join(", ");
   if (verdict !== "REDIRECTED" || flow.request.kind !== "http") return { verdict, reason: "", rule };
-  return judgeRequest(loaded, file, flow) ? { verdict: "FORWARDED", reason: "", rule } : { verdict: "DROPPED", reason: "http 403", rule };
+  return judgeRequest(loaded, file, flow)
+    ? { verdict: "FORWARDED", reason: "", rule }
+    : { verdict: "DROPPED", reason: "http 403", rule };
 }
 
 /** Asks the proxy's own judge, fed with the engine's filters. */
@@ -173,7 +185,10 @@ function judgeRequest(loaded: LoadedCase, file: CaseFile, flow: CaseFlow): boole
   const destination = addressOfParty(flow.to, flow, file);
   session.stage({
     kind: "put-ipcache",
-    entries: [source, destination].map((address) => ({ prefix: formatPrefix(hostPrefix(address)), identity: loaded.identityOf(address) })),
+    entries: [source, destination].map((address) => ({
+      prefix: formatPrefix(hostPrefix(address)),
+      identity: loaded.identityOf(address),
+    })),
   });
   const refused = session.commit(1);
   if (refused.length > 0) throw new Error(`the proxy refuses the filters: ${JSON.stringify(refused)}`);
@@ -193,7 +208,12 @@ function judgeRequest(loaded: LoadedCase, file: CaseFile, flow: CaseFlow): boole
 
 /** Problems as case files write them. */
 export function problemRows(problems: readonly Problem[]): CaseProblem[] {
-  return problems.map(({ severity, line, column, code, path }) => ({ severity, at: `${line}:${column}`, code, path: path || "." }));
+  return problems.map(({ severity, line, column, code, path }) => ({
+    severity,
+    at: `${line}:${column}`,
+    code,
+    path: path || ".",
+  }));
 }
 
 function identityOfParty(party: CaseParty, flow: CaseFlow, loaded: LoadedCase, file: CaseFile): NumericIdentity {
@@ -202,7 +222,12 @@ function identityOfParty(party: CaseParty, flow: CaseFlow, loaded: LoadedCase, f
 
 /** The address that a party has in the flow's family. */
 export function addressOfParty(party: CaseParty, flow: CaseFlow, file: CaseFile): IpAddress {
-  const candidates = party.kind === "endpoint" ? endpointOf(file, party.name).ips : party.kind === "host" ? hostAddresses : [party.address];
+  const candidates =
+    party.kind === "endpoint"
+      ? endpointOf(file, party.name).ips
+      : party.kind === "host"
+        ? hostAddresses
+        : [party.address];
   const address = candidates.find((candidate) => candidate.family === flow.family);
   if (address === undefined) throw new Error(`line ${flow.line}: a party has no IPv${flow.family} address`);
   return address;

@@ -25,8 +25,8 @@ export {
   type Remedy,
 } from "./explain.ts";
 export { formatMaskedPort, type MaskedPort, maskRange } from "./masks.ts";
-export { isPolicyKind, type ObjectRef, type ParsedPolicy, parsePolicy } from "./parse.ts";
+export { isPolicyKind, type ParsedPolicy, parsePolicy } from "./parse.ts";
 export { type Entry, type EntryAction, l4Prefix, type PolicySet, precedenceOf } from "./policy-set.ts";
 export type { ParseOptions } from "./reader.ts";
 export { type Repair, repairPolicy } from "./repair.ts";
-export type { HttpRule, Peer, PolicyKind, PortList, PortMatch, Rule, RuleRef, Statement } from "./rule.ts";
+export type { HttpRule, ObjectRef, Peer, PolicyKind, PortList, PortMatch, Rule, RuleRef, Statement } from "./rule.ts";

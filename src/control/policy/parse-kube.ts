@@ -1,11 +1,10 @@
 /** Kubernetes' own NetworkPolicy -> the same rules. Its empty lists mean the opposite of Cilium's: no restriction. */
 import { protocolNumbers } from "#core/model";
-import type { ObjectRef } from "./parse.ts";
 import { clusterKey, namespaceKey, namespaceLabelsPrefix, parseCidrRule } from "./parse-peers.ts";
 import { readPort } from "./parse-ports.ts";
 import { type KeyMapping, parseSelector } from "./parse-selector.ts";
 import { at, type Fields, type Reader, show } from "./reader.ts";
-import type { Peer, PortList, PortMatch, Rule, Statement } from "./rule.ts";
+import type { ObjectRef, Peer, PortList, PortMatch, Rule, Statement } from "./rule.ts";
 import { createSelector, equals, type Requirement } from "./selector.ts";
 
 const podKey: KeyMapping = (key) => ({ source: "k8s", key });

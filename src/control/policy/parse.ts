@@ -10,16 +10,8 @@ import { namespaceKey, type PeerScope, parsePeers } from "./parse-peers.ts";
 import { parsePorts } from "./parse-ports.ts";
 import { ciliumKey, parseSelector } from "./parse-selector.ts";
 import { at, type Fields, type ParseOptions, Reader, show } from "./reader.ts";
-import type { PolicyKind, Rule, RuleRef, Statement } from "./rule.ts";
+import type { ObjectRef, PolicyKind, Rule, RuleRef, Statement } from "./rule.ts";
 import { createSelector, equals, type Requirement, type Selector } from "./selector.ts";
-
-/** Identifies an object: what its rules' refs carry. */
-export interface ObjectRef {
-  readonly kind: PolicyKind;
-  readonly name: string;
-  readonly namespace?: string;
-  readonly uid?: string;
-}
 
 /**
  * What came of a policy object. A bad one is refused whole, with all its problems; warnings don't refuse. `effect` says what a

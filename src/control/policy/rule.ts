@@ -5,6 +5,14 @@ import type { Selector } from "./selector.ts";
 /** Kinds of objects that rules come from. */
 export type PolicyKind = "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy" | "NetworkPolicy";
 
+/** Identifies an object: what its rules' refs carry. */
+export interface ObjectRef {
+  readonly kind: PolicyKind;
+  readonly name: string;
+  readonly namespace?: string;
+  readonly uid?: string;
+}
+
 /** Which statement of which object: what a verdict is traced back to. */
 export interface RuleRef {
   readonly kind: PolicyKind | "implicit";
