@@ -42,6 +42,8 @@ export interface Answer {
   readonly objects?: readonly (PolicyWait & { readonly kind: string })[];
   readonly object?: KubeObject;
   readonly statuses?: Readonly<Record<string, number>>;
+  /** What became of each failed request of a burst. */
+  readonly failures?: readonly string[];
   readonly sent?: number;
   readonly received?: number;
   readonly longestPauseMs?: number;

@@ -98,10 +98,17 @@ function get(url: string, method: string, timeoutMs: number): Promise<Result> {
       });
       incoming.on("error", (error) => resolve({ error: error.message }));
     });
+    // Where it stood when it failed, for the message: a lost SYN looks like an unanswered request otherwise.
+    let stage = "connecting";
+    outgoing.on("socket", (socket) =>
+      socket.once("connect", () => {
+        stage = `connected from port ${socket.localPort}`;
+      }),
+    );
     const timer = setTimeout(() => outgoing.destroy(new Error("timeout")), timeoutMs);
     outgoing.on("error", (error: NodeJS.ErrnoException) => {
       clearTimeout(timer);
-      resolve({ error: error.code ?? error.message });
+      resolve({ error: error.code ?? error.message, stage });
     });
     outgoing.end();
   });
@@ -109,13 +116,15 @@ function get(url: string, method: string, timeoutMs: number): Promise<Result> {
 
 async function burst(url: string, count: number, pauseMs: number, timeoutMs: number): Promise<Result> {
   const statuses: Record<string, number> = {};
+  const failures: string[] = [];
   for (let i = 0; i < count; i++) {
-    const { status, error } = await get(url, "GET", timeoutMs);
+    const { status, error, stage } = await get(url, "GET", timeoutMs);
     const key = String(status ?? error);
     statuses[key] = (statuses[key] ?? 0) + 1;
+    if (error !== undefined) failures.push(`request ${i}: ${error}, ${stage}`);
     if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
-  return { statuses };
+  return { statuses, failures };
 }
 
 function open(host: string, port: number, timeoutMs: number): Promise<Result> {

@@ -1,10 +1,12 @@
 /** The engine's policy sets in the kernel's terms. */
+import { createHash } from "node:crypto";
 import { PolicyFlags } from "#contracts/bpf";
 import { type Entry, l4Prefix, type PolicySet } from "#control/policy";
 import type { PolicySetId } from "#core/model";
 import { policyKey } from "#datapath/maps";
 import type { DesiredPolicySet, PolicySetEntry } from "#datapath/reconcile";
 
+const origins = new WeakMap<DesiredPolicySet, PolicySet>();
 const cache = new WeakMap<PolicySet, { readonly proxyPort: number; readonly desired: DesiredPolicySet }>();
 
 /** The entries of a set; redirects lead to `proxyPort`, and with 0 to nowhere: such connections are dropped until a proxy listens. */
@@ -12,9 +14,18 @@ export function kernelPolicy(set: PolicySet, proxyPort: number): DesiredPolicySe
   const port = needsProxy(set) ? proxyPort : 0;
   const known = cache.get(set);
   if (known?.proxyPort === port) return known.desired;
-  const desired = { entries: set.entries.map((entry) => kernelEntry(entry, port)) };
+  const desired = {
+    entries: set.entries.map((entry) => kernelEntry(entry, port)),
+    reasons: createHash("sha256").update(JSON.stringify(set.provenance)).digest("base64"),
+  };
   cache.set(set, { proxyPort: port, desired });
+  origins.set(desired, set);
   return desired;
+}
+
+/** The engine's set that a kernel set was made of. */
+export function originOf(desired: DesiredPolicySet): PolicySet | undefined {
+  return origins.get(desired);
 }
 
 /** Whether some entry hands connections to the proxy. */

@@ -394,6 +394,7 @@ export async function openNodeAgent(
     disconnect,
 
     async close() {
+      if (stopping.signal.aborted) return;
       stopping.abort();
       clearInterval(nodeTimer);
       sweeper.close();

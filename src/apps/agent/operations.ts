@@ -1,5 +1,4 @@
 /** The local API's operations: questions answered from the agent's tables, orders handed to its parts. */
-import { readFileSync } from "node:fs";
 import { release } from "node:os";
 import type {
   AgentStatus,
@@ -32,6 +31,7 @@ import { type Reconciler, TsiliumError } from "#core/runtime";
 import { type MapName, mapDefinitions } from "#datapath/maps";
 import type { AgentOperations } from "./local-api.ts";
 import type { NodeAgent } from "./node-agent.ts";
+import { ownVersion } from "./version.ts";
 
 /** What of the process itself the status tells. */
 export interface ProcessFacts {
@@ -46,12 +46,11 @@ export interface ProcessFacts {
 }
 
 const dumpLimit = 100_000;
-const versionFile = new URL("../../../package.json", import.meta.url);
 
 /** The operations of an agent. */
 export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOperations {
   const { store, engine, enforcement, datapath, policies, proxy, workloads, options } = agent;
-  const version = (JSON.parse(readFileSync(versionFile, "utf8")) as { version: string }).version;
+  const version = ownVersion();
 
   const revision = (): PolicyRevision => ({
     computed: enforcement.computed,

@@ -1,14 +1,18 @@
 /** `tsilium agent`: from arguments to a running agent, and to its end. */
 import { mkdirSync } from "node:fs";
-import type { CleanupResult } from "#contracts/agent";
+import type { CleanupResult, ComponentStatus } from "#contracts/agent";
 import { routerAddress } from "#control/endpoint";
 import { createLogger, errorCode, errorMessage, TsiliumError } from "#core/runtime";
+import type { Observer } from "#observer/server";
 import { removeNode } from "./cleanup.ts";
 import { serveLocalApi } from "./local-api.ts";
 import { takeAgentLock } from "./lock.ts";
+import { agentMetrics } from "./metrics.ts";
 import { agentAnswers, openNodeAgent } from "./node-agent.ts";
+import { type Observation, startObservation } from "./observation.ts";
 import { createOperations } from "./operations.ts";
 import { type AgentOptions, agentUsage, parseAgentOptions } from "./options.ts";
+import { ownVersion } from "./version.ts";
 
 /** The line on stdout that says that workloads can be created and policy is enforced. */
 export interface AgentReady {
@@ -64,7 +68,9 @@ async function run(options: AgentOptions, log: ReturnType<typeof createLogger>):
   const unlock = await takeAgentLock(paths.instance);
   mkdirSync(paths.runDir, { recursive: true, mode: 0o755 });
   mkdirSync(paths.stateDir, { recursive: true, mode: 0o700 });
-  const agent = await openNodeAgent(options, log, () => undefined);
+  let observation: Observation | undefined;
+  const agent = await openNodeAgent(options, log, (records, lost) => observation?.onAccessLog(records, lost));
+  observation = startObservation(agent, ownVersion());
   const restored = agent.store.table.size;
   let readyAfterMs: number | undefined;
 
@@ -75,12 +81,13 @@ async function run(options: AgentOptions, log: ReturnType<typeof createLogger>):
       get readyAfterMs() {
         return readyAfterMs;
       },
-      metrics: async () => "",
-      components: () => [],
+      metrics: async () => `${agentMetrics(agent)}${await observation.observer.metricsText()}`,
+      components: () => [observerComponent(observation.observer, paths.hubbleSocket)],
       async cleanup() {
         // Workloads first and by the book: their pod objects go with them.
         await agent.workloads.deleteAll();
         await agent.connected?.writer.idle();
+        await observation.close();
         await agent.close();
         const result = await removeNode(paths, [agent.plan.router4, agent.plan.router6]);
         // The answer goes out first.
@@ -91,6 +98,9 @@ async function run(options: AgentOptions, log: ReturnType<typeof createLogger>):
     (operation, error) => log.error({ operation, error: errorMessage(error) }, "operation failed"),
   );
 
+  const serving = observation.observer.serve({ path: paths.hubbleSocket });
+  // Flows are for people: a socket that can't be served must not keep policy from being enforced.
+  serving.catch((error: unknown) => log.error({ error: errorMessage(error) }, "flows can't be asked for"));
   const started = agent.start().then(() => {
     readyAfterMs = Math.round(performance.now());
     const ready: AgentReady = {
@@ -107,8 +117,14 @@ async function run(options: AgentOptions, log: ReturnType<typeof createLogger>):
   started.catch(() => undefined);
   await Promise.race([stopped, started.then(() => stopped)]);
   await api.close();
+  await observation.close();
   await agent.close();
   unlock();
+}
+
+function observerComponent(observer: Observer, socket: string): ComponentStatus {
+  const { flowsSeen, flowsPerSecond } = observer.status();
+  return { name: "observer", state: "ok", message: `${flowsSeen} flows, ${flowsPerSecond.toFixed(1)}/s, ${socket}` };
 }
 
 /** Removes every trace of an instance for which no agent runs. Throws AGENT_RUNNING if one does: ask that one (`POST /v1/cleanup`). */

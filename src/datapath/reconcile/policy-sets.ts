@@ -14,14 +14,14 @@ export interface PolicySetEntry {
 /** A complete set of entries. Treat as immutable: its content is computed once per object. */
 export interface DesiredPolicySet {
   readonly entries: readonly PolicySetEntry[];
+  /** What the entries' cookies refer to: sets with equal entries for other reasons get numbers of their own, so that events explain themselves. */
+  readonly reasons?: string;
 }
 
 /** The sets that the kernel holds. */
 export interface PolicySets {
   /** Number of a set with this content, writing it first if there is none. Throws POLICY_TOO_LARGE, and has written nothing then. */
   acquire(set: DesiredPolicySet): PolicySetId;
-  /** The number of a set with that content, if the kernel holds one. */
-  numberOf(set: DesiredPolicySet): PolicySetId | undefined;
   /** Deletes every set whose number is not in use. */
   collect(inUse: ReadonlySet<PolicySetId>): void;
   /** Entries of all sets. */
@@ -33,19 +33,22 @@ export interface PolicySets {
 interface HeldSet {
   readonly content: string;
   readonly keys: readonly PolicyKey[];
+  /** Undefined for a set of an earlier agent that nobody has claimed yet. */
+  reasons: string | undefined;
 }
 
 /** Takes over the sets that the kernel holds already. */
 export function createPolicySets(map: MapDoor<PolicyKey, PolicyEntry>): PolicySets {
   const held = new Map<PolicySetId, HeldSet>();
-  const byContent = new Map<string, PolicySetId>();
+  const byContent = new Map<string, Set<PolicySetId>>();
   let used = 0;
   let last = 0;
 
-  const keep = (id: PolicySetId, content: string, keys: readonly PolicyKey[]) => {
-    held.set(id, { content, keys });
-    // Two equal sets: one is enough to be found; the other goes when nothing names it.
-    if (!byContent.has(content)) byContent.set(content, id);
+  const keep = (id: PolicySetId, content: string, keys: readonly PolicyKey[], reasons: string | undefined) => {
+    held.set(id, { content, keys, reasons });
+    const equal = byContent.get(content);
+    if (equal) equal.add(id);
+    else byContent.set(content, new Set([id]));
     used += keys.length;
     last = Math.max(last, id);
   };
@@ -61,12 +64,24 @@ export function createPolicySets(map: MapDoor<PolicyKey, PolicyEntry>): PolicySe
       id,
       contentOf({ entries }),
       entries.map(({ key }) => ({ ...key, set: id })),
+      undefined,
     );
+
+  /** A held set with equal entries for the same reasons; one whose reasons are not known yet is claimed. */
+  const find = (content: string, reasons: string): PolicySetId | undefined => {
+    const equal = [...(byContent.get(content) ?? [])];
+    const known = equal.find((id) => held.get(id)?.reasons === reasons);
+    if (known !== undefined) return known;
+    const unclaimed = equal.find((id) => held.get(id)?.reasons === undefined);
+    if (unclaimed !== undefined) held.get(unclaimed)!.reasons = reasons;
+    return unclaimed;
+  };
 
   return {
     acquire(set) {
       const content = contentOf(set);
-      const known = byContent.get(content);
+      const reasons = set.reasons ?? "";
+      const known = find(content, reasons);
       if (known !== undefined) return known;
       const free = map.capacity - used;
       if (set.entries.length > free) {
@@ -86,17 +101,18 @@ export function createPolicySets(map: MapDoor<PolicyKey, PolicyEntry>): PolicySe
         map.deleteAll(keys);
         throw error;
       }
-      keep(id, content, keys);
+      keep(id, content, keys, reasons);
       return id;
     },
-    numberOf: (set) => byContent.get(contentOf(set)),
     collect(inUse) {
       for (const [id, { content, keys }] of held) {
         if (inUse.has(id)) continue;
         map.deleteAll(keys);
         held.delete(id);
         used -= keys.length;
-        if (byContent.get(content) === id) byContent.delete(content);
+        const equal = byContent.get(content);
+        equal?.delete(id);
+        if (equal?.size === 0) byContent.delete(content);
       }
     },
     get used() {

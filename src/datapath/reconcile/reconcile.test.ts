@@ -95,6 +95,19 @@ test("equal policies share a set, in whatever order their entries come", async (
   reconciler.close();
 });
 
+test("equal entries for other reasons are sets of their own, after a restart too", async () => {
+  const { maps, table, start } = world();
+  table.set(id(1), row({ ...policy(1), reasons: "rule a" }));
+  table.set(id(2), row({ ...policy(1), reasons: "rule b" }));
+  for (const restart of [false, true]) {
+    const { reconciler, sets } = start();
+    await reconciler.settled();
+    assert.equal(sets.count, 2, restart ? "after the restart" : "at first");
+    assert.notEqual(maps.endpoints.get(1)?.policySet, maps.endpoints.get(2)?.policySet);
+    reconciler.close();
+  }
+});
+
 test("a new policy is a new set; the old one goes, and connections are judged again", async () => {
   const { maps, table, start } = world();
   table.set(id(1), row(policy(1)));
