@@ -29,6 +29,7 @@ export async function demo(flags: DemoFlags): Promise<number> {
   );
   const node = await createDemoNode(instance);
   let failure: unknown;
+  let told = false;
   try {
     await Promise.race([
       interrupted,
@@ -36,6 +37,7 @@ export async function demo(flags: DemoFlags): Promise<number> {
         narrator.command("tsilium up");
         narrator.output(await node.start(), 30);
         await tell(node, narrator);
+        told = true;
         if (flags.once === true) return;
         await narrator.chapter("Your turn");
         await narrator.say(
@@ -65,6 +67,7 @@ export async function demo(flags: DemoFlags): Promise<number> {
   const left = await node.end();
   for (const one of left) process.stdout.write(`${colours.red("left behind:")} ${one}\n`);
   if (failure !== undefined) throw failure;
+  if (!told) return interruptedExitCode;
   if (flags.once === true) {
     const text =
       narrator.surprises === 0
@@ -75,13 +78,15 @@ export async function demo(flags: DemoFlags): Promise<number> {
   return narrator.surprises === 0 && left.length === 0 ? 0 : 1;
 }
 
+const interruptedExitCode = 130;
+
 /** Resolves at the first Ctrl-C; the second one ends the process at once. */
 function waitForInterrupt(): Promise<void> {
   return new Promise((resolve) => {
     let seen = false;
     for (const signal of ["SIGINT", "SIGTERM"] as const) {
       process.on(signal, () => {
-        if (seen) process.exit(130);
+        if (seen) process.exit(interruptedExitCode);
         seen = true;
         resolve();
       });

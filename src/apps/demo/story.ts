@@ -17,10 +17,14 @@ interface Asked {
   readonly address: string;
   readonly path: string;
   readonly expect: "200" | "403" | "dropped";
+  /** Whether the proxy judges the request, so that the flow is one of HTTP. */
+  readonly byProxy?: true;
   readonly because: string;
 }
 
 const port = 3555;
+/** Kernel and wall clock differ by less. */
+const clockSlackMs = 100;
 /** Exit code and beginning of the output of examples/demo/request for each outcome. */
 const outcomes = {
   "200": { exitCode: 0, text: "200 ", verdict: "FORWARDED" },
@@ -43,7 +47,9 @@ export async function tell(node: DemoNode, narrator: Narrator): Promise<void> {
     `A real HTTP server becomes a workload: its own network namespace, its own address, and an identity made of its labels\nand its service account.`,
   );
   const server = await startServer(type, { name: "server", namespace: "default", account: "server" });
-  await narrator.say("No policy selects it yet, so everybody may ask it everything.");
+  await narrator.say(
+    "No policy selects it yet, so everybody may ask it everything. Below each answer stands the flow, as `tsilium observe` shows it.",
+  );
   const base = { client: "client", account: "client", server: "server", address: server } as const;
   await ask({ ...base, path: "/mypath", expect: "200", because: "no policy: open" });
   await ask({ ...base, path: "/other", expect: "200", because: "no policy: open" });
@@ -74,10 +80,17 @@ export async function tell(node: DemoNode, narrator: Narrator): Promise<void> {
     ...base,
     path: "/mypath",
     expect: "200",
+    byProxy: true,
     because: "the rule allows GET /mypath to service account client",
   });
-  await ask({ ...base, path: "/other", expect: "403", because: "another path: the request never reached the server" });
-  await ask({ ...base, method: "POST", path: "/mypath", expect: "403", because: "another method" });
+  await ask({
+    ...base,
+    path: "/other",
+    expect: "403",
+    byProxy: true,
+    because: "another path: the request never reached the server",
+  });
+  await ask({ ...base, method: "POST", path: "/mypath", expect: "403", byProxy: true, because: "another method" });
   await ask({
     ...base,
     client: "stranger",
@@ -143,11 +156,19 @@ async function askAndShow(node: DemoNode, narrator: Narrator, asked: Asked): Pro
   const url = `http://${asked.address.includes(":") ? `[${asked.address}]` : asked.address}:${port}${asked.path}`;
   const args = ["run", ...flags, "--", "examples/demo/request", method, url];
   narrator.command(`tsilium ${args.map(quote).join(" ")}`);
+  const since = new Date(Date.now() - clockSlackMs).toISOString();
   const outcome = await node.tsilium(args);
   narrator.output(outcome.text);
   const wanted = outcomes[expect];
   const answered = outcome.exitCode === wanted.exitCode && outcome.text.includes(wanted.text);
-  const seen = await findFlow(node, { namespace, client, server, verdict: wanted.verdict, http: expect === "403" });
+  const seen = await findFlow(node, {
+    namespace,
+    client,
+    server,
+    verdict: wanted.verdict,
+    http: asked.byProxy === true,
+    since,
+  });
   narrator.output(seen === "" ? colours.dim("(no flow was seen)") : seen, 3);
   narrator.verdict(answered && seen !== "", asked.because);
 }
@@ -155,10 +176,12 @@ async function askAndShow(node: DemoNode, narrator: Narrator, asked: Asked): Pro
 /** The newest flow with that verdict; a flow is exported within a moment, so it is asked for a few times. */
 async function findFlow(
   node: DemoNode,
-  wanted: { namespace: string; client: string; server: string; verdict: string; http: boolean },
+  wanted: { namespace: string; client: string; server: string; verdict: string; http: boolean; since: string },
 ): Promise<string> {
   const args = [
     "observe",
+    "--since",
+    wanted.since,
     "--last",
     "1",
     "--from-pod",
