@@ -1,20 +1,12 @@
 /** From a request to its answer: paths, rights, verbs. Knows nothing of sockets but the response that a watch writes on. */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Resource, Status } from "#contracts/kube";
+import { type Resource, resources, type Status } from "#contracts/kube";
 import { type Credentials, isAllowed, type Role, roleOf } from "./access.ts";
 import { readBody } from "./bodies.ts";
+import { type DeleteConditions, deleteObject } from "./deletion.ts";
 import { discoveryDocument } from "./discovery.ts";
 import { type Fields, isFields } from "./field-sets.ts";
-import {
-  createObject,
-  type DeleteConditions,
-  deleteObject,
-  type ObjectValidator,
-  type PatchForm,
-  patchObject,
-  updateObject,
-  type WriteRequest,
-} from "./objects.ts";
+import { createObject, type PatchForm, patchObject, updateObject } from "./objects.ts";
 import { openapiDocument } from "./openapi.ts";
 import {
   type ListRequest,
@@ -37,6 +29,7 @@ import {
 import { badRequest, forbidden, methodNotAllowed, noSuchPath, Refusal, unsupportedMediaType } from "./status.ts";
 import type { Transaction } from "./store.ts";
 import { serveWatch } from "./watching.ts";
+import type { ObjectValidator, WriteRequest } from "./write-request.ts";
 
 /** What requests are served from. */
 export interface ApiContext extends ObjectSource {
@@ -368,13 +361,12 @@ function answerReview(review: Review, role: Role, body: unknown): Answer {
 
 function isAllowedAttributes(role: Role, attributes: Fields): boolean {
   if (role === "admin") return true;
-  const path = parseResourcePath(
-    `/${attributes.group ? `apis/${attributes.group}/${attributes.version ?? "v1"}` : "api/v1"}/${attributes.resource}`,
-  );
-  if (path === undefined) return false;
-  const isRead = ["get", "list", "watch"].includes(String(attributes.verb));
-  const verb = isRead ? "read" : attributes.subresource === "status" ? "write-status" : "write";
-  return isAllowed(role, { verb, kind: path.resource.kind });
+  const text = (name: string) => (typeof attributes[name] === "string" ? attributes[name] : "");
+  const resource = resources.find((each) => each.plural === text("resource") && each.group === text("group"));
+  if (resource === undefined) return false;
+  const isRead = ["get", "list", "watch"].includes(text("verb"));
+  const verb = isRead ? "read" : text("subresource") === "status" ? "write-status" : "write";
+  return isAllowed(role, { verb, kind: resource.kind });
 }
 
 /** The Status of whatever was thrown while a request was answered. */

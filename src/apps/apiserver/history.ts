@@ -1,5 +1,5 @@
 /** The latest changes, kept in memory: watches resume from them, and lists continue in the state in which they began. */
-import type { StoredObject, StoreKey } from "./store.ts";
+import type { StoredObject, StoreKey } from "./stored-object.ts";
 
 /** A committed change. */
 export interface StoreEvent extends StoreKey {

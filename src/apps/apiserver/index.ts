@@ -5,11 +5,11 @@
  */
 import { parseArgs } from "node:util";
 import { createLogger, errorCode, errorMessage, instancePaths } from "#core/runtime";
-import type { ObjectValidator } from "./objects.ts";
 import { startApiServer } from "./server.ts";
+import type { ObjectValidator } from "./write-request.ts";
 
-export type { ObjectProblem, ObjectValidator } from "./objects.ts";
 export { type ApiServer, type ApiServerOptions, startApiServer } from "./server.ts";
+export type { ObjectProblem, ObjectValidator } from "./write-request.ts";
 
 /** The line on stdout that says that requests are answered. */
 export interface ApiServerReady {

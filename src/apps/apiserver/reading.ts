@@ -7,11 +7,12 @@ import {
   matchesLabels,
   type Resource,
 } from "#contracts/kube";
-import { storeKind } from "./objects.ts";
 import type { AnswerForm, Selection } from "./requests.ts";
 import { badRequest, expired, notFound, Refusal } from "./status.ts";
-import type { Store, StoredObject } from "./store.ts";
+import type { Store } from "./store.ts";
+import type { StoredObject } from "./stored-object.ts";
 import { formatPartial, formatTable, type IncludeObject } from "./tables.ts";
+import { storeKind } from "./write-request.ts";
 
 /** What objects are read from: the store, and the definitions that are fixed. */
 export interface ObjectSource {

@@ -22,7 +22,7 @@ import {
 import { createEntry, type Writer, withFields } from "./managed-fields.ts";
 
 /** A field that another manager holds with another value. */
-export interface ApplyConflict {
+interface ApplyConflict {
   readonly manager: string;
   readonly operation: string;
   readonly path: string;

@@ -364,6 +364,30 @@ test("tables and metadata alone are answered on request, and what is not served 
   assert.equal(discovery.json.kind, "APIGroupDiscoveryList");
 });
 
+test("who am I and what may I do are answered", async () => {
+  const ask = async (token: string, resourceAttributes: object) =>
+    (
+      await server.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {
+        token,
+        body: { kind: "SelfSubjectAccessReview", apiVersion: "authorization.k8s.io/v1", spec: { resourceAttributes } },
+      })
+    ).json.status.allowed;
+  const { admin, agent } = server.tokens;
+  assert.equal(await ask(admin, { verb: "delete", resource: "secrets" }), true);
+  assert.equal(await ask(agent, { verb: "list", group: "cilium.io", resource: "ciliumnetworkpolicies" }), true);
+  assert.equal(await ask(agent, { verb: "create", group: "cilium.io", resource: "ciliumnetworkpolicies" }), false);
+  assert.equal(
+    await ask(agent, { verb: "update", group: "cilium.io", resource: "ciliumnetworkpolicies", subresource: "status" }),
+    true,
+  );
+  assert.equal(await ask(agent, { verb: "get", resource: "secrets" }), false);
+  const self = await server.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {
+    token: agent,
+    body: {},
+  });
+  assert.equal(self.json.status.userInfo.username, "tsilium-agent");
+});
+
 test("definitions of our kinds are there to read, not to write", async () => {
   const path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
   const list = await server.request("GET", path);

@@ -10,9 +10,10 @@ import { type Credentials, loadCredentials, writeKubeconfig } from "./access.ts"
 import { type ApiContext, answerRequest, statusOfError } from "./api.ts";
 import { createServerCertificate, renewAfterMs, serverNames } from "./certificates.ts";
 import { createDefinitions } from "./definitions.ts";
-import { createObject, type ObjectValidator } from "./objects.ts";
+import { createObject } from "./objects.ts";
 import { Refusal } from "./status.ts";
 import { openStore, type Store } from "./store.ts";
+import type { ObjectValidator } from "./write-request.ts";
 
 /** How to start a server. */
 export interface ApiServerOptions {

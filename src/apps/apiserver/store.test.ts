@@ -3,7 +3,8 @@ import { rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import type { KubeObject } from "#contracts/kube";
-import { openStore, type StoreKey } from "./store.ts";
+import { openStore } from "./store.ts";
+import type { StoreKey } from "./stored-object.ts";
 import { createTestDirectory } from "./testing.ts";
 
 const directory = createTestDirectory();

@@ -8,21 +8,10 @@ import { DatabaseSync, type StatementSync } from "node:sqlite";
 import type { KubeObject } from "#contracts/kube";
 import { errorMessage, TsiliumError } from "#core/runtime";
 import { createHistory, type History, type StoreEvent } from "./history.ts";
-
-/** Where an object lies. `kind` is the plural with its group; `namespace` is empty for cluster-wide kinds. */
-export interface StoreKey {
-  readonly kind: string;
-  readonly namespace: string;
-  readonly name: string;
-}
-
-/** An object as it lies in the store. */
-export interface StoredObject extends StoreKey {
-  readonly json: string;
-}
+import type { StoredObject, StoreKey } from "./stored-object.ts";
 
 /** Bounds of a scan: a kind, all namespaces or one, after a key, at most so many. */
-export interface ScanRange {
+interface ScanRange {
   readonly kind: string;
   readonly namespace?: string;
   readonly after?: { readonly namespace: string; readonly name: string };
@@ -30,7 +19,7 @@ export interface ScanRange {
 }
 
 /** Reading; also possible outside of a transaction. */
-export interface Reader {
+interface Reader {
   get(key: StoreKey): StoredObject | undefined;
   /** In order of namespace and name. */
   scan(range: ScanRange): StoredObject[];

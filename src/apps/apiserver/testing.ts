@@ -12,7 +12,7 @@ import type { ApiServerReady } from "./index.ts";
 import { type ApiServer, type ApiServerOptions, startApiServer } from "./server.ts";
 
 /** An answer as it came over the wire. */
-export interface RawAnswer {
+interface RawAnswer {
   readonly httpStatus: number;
   readonly headers: IncomingHttpHeaders;
   readonly text: string;
@@ -42,7 +42,7 @@ export interface RawOptions {
 }
 
 /** Lines of an answer, parsed. */
-export interface LineReader {
+interface LineReader {
   readonly httpStatus: number;
   // biome-ignore lint/suspicious/noExplicitAny: tests look into events of every form.
   next(): Promise<any>;

@@ -2,11 +2,11 @@
 import type { ServerResponse } from "node:http";
 import { apiVersionOf, type KubeObject, type Resource } from "#contracts/kube";
 import type { StoreEvent } from "./history.ts";
-import { storeKind } from "./objects.ts";
 import { fixedObjects, isSelected, type ObjectSource, type Rendering, renderObject, selectsAll } from "./reading.ts";
 import type { Selection } from "./requests.ts";
 import { badRequest, expired, type Refusal } from "./status.ts";
 import { formatTable } from "./tables.ts";
+import { storeKind } from "./write-request.ts";
 
 /** A watch request. */
 export interface WatchRequest {

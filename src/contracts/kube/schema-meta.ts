@@ -69,7 +69,7 @@ export const objectMeta: Schema = named(
 );
 
 /** Values of labels: at most 63 characters. */
-export const labelValue: Schema = string("Value of the label.", {
+const labelValue: Schema = string("Value of the label.", {
   maxLength: 63,
   pattern: "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
 });

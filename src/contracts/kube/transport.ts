@@ -11,7 +11,7 @@ import type { KubeAccess } from "./kubeconfig.ts";
 import type { Status } from "./meta.ts";
 
 /** A request to the API. */
-export interface KubeRequest {
+interface KubeRequest {
   readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** Path with query. */
   readonly path: string;
