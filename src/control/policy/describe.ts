@@ -37,6 +37,13 @@ export function describeEffect(
   const subjectMissing = errors.some((problem) => problem.message.startsWith("rule must have one of EndpointSelector"));
   if (subjectMissing)
     return "As written, any API server that knows the schema rejects it, because it selects no subject; where it slips through, agents refuse to import it. Nothing would be enforced: everything that this policy was to forbid stays open.";
+  // The schema's pattern for ports is anchored at one end only, so it admits almost any text.
+  if (
+    errors.every(
+      ({ code, path, message }) => code === "invalid-value" && path.endsWith(".port") && !message.includes("octal"),
+    )
+  )
+    return "As written, the API server's schema lets it through, but agents refuse to import it: the policy would be stored, and nothing of it enforced.";
   if (
     rules.length === 0 ||
     errors.some((problem) => problem.code !== "unknown-field" && problem.code !== "misplaced-field")

@@ -211,6 +211,8 @@ class Engine implements PolicyEngine {
   }
 
   rulesFor(id: NumericIdentity): readonly Rule[] {
+    const subject = this.#subjects.get(id);
+    if (subject !== undefined && subject.toggled.size === 0) return subject.class.rules.map((use) => use.rule);
     return sorted([...this.#rules].filter((use) => use.subject.matches.has(id))).map((use) => use.rule);
   }
 

@@ -92,9 +92,17 @@ export function explainFlow(engine: PolicyEngine, flow: ExplainedFlow): Explanat
     peer,
     engine.options.clusterName,
   );
-  const remedy = smallestPolicy(flow, subject.identity, peer.identity);
+  const remedy = smallestPolicy(flow, subject.identity, peer.identity, engine.options.clusterName);
   return { kind: "default-deny", decision, enforcedBy, ...(nearest === undefined ? {} : { nearest }), remedy };
 }
+
+/** How far a part of a statement is from matching; 0 and no mismatches: it matches. */
+interface Distance {
+  readonly cost: number;
+  readonly mismatches: readonly Mismatch[];
+}
+
+const matches: Distance = { cost: 0, mismatches: [] };
 
 function findNearest(
   statements: readonly Statement[],
@@ -103,73 +111,72 @@ function findNearest(
   peer: KnownIdentity,
   clusterName: string,
 ): NearestStatement | undefined {
-  let best: NearestStatement | undefined;
-  for (const statement of statements) {
-    if (statement.direction !== flow.direction || statement.action !== "allow") continue;
-    const byPeer = fewest(
-      statement.peers === "any" ? [[]] : statement.peers.map((one) => peerMismatches(one, peer, clusterName)),
-    );
-    const matches = statement.ports === "any" ? undefined : statement.ports.flatMap((list) => list.matches);
-    const byPort =
-      matches === undefined ? [] : fewest(matches.map((match) => portMismatches(match, flow, subject, peer)));
+  let best: (NearestStatement & { readonly cost: number }) | undefined;
+  for (const { direction, action, peers, ports, ref } of statements) {
+    if (direction !== flow.direction || action !== "allow") continue;
+    const toPeer = peers === "any" ? matches : shortest(peers.map((one) => distanceToPeer(one, peer, clusterName)));
+    const listed = ports === "any" ? undefined : ports.flatMap((list) => list.matches);
+    const toPort =
+      listed === undefined ? matches : shortest(listed.map((one) => distanceToPort(one, flow, subject, peer)));
     // Without a single peer or port there is nothing to come near to.
-    if (byPeer === undefined || byPort === undefined) continue;
-    const mismatches = [...byPeer, ...byPort];
-    if (mismatches.length > 0 && (best === undefined || mismatches.length < best.mismatches.length))
-      best = { ref: statement.ref, mismatches };
+    if (toPeer === undefined || toPort === undefined) continue;
+    const cost = toPeer.cost + toPort.cost;
+    if (cost > 0 && (best === undefined || cost < best.cost))
+      best = { ref, cost, mismatches: [...toPeer.mismatches, ...toPort.mismatches] };
   }
-  return best;
+  return best && { ref: best.ref, mismatches: best.mismatches };
 }
 
-function fewest<T>(lists: readonly (readonly T[])[]): readonly T[] | undefined {
-  return lists.reduce<readonly T[] | undefined>(
-    (best, list) => (best === undefined || list.length < best.length ? list : best),
+function shortest(distances: readonly Distance[]): Distance | undefined {
+  return distances.reduce<Distance | undefined>(
+    (best, one) => (best === undefined || one.cost < best.cost ? one : best),
     undefined,
   );
 }
 
-function peerMismatches(peer: Peer, known: KnownIdentity, clusterName: string): Mismatch[] {
-  if (isPeer(peer, known, clusterName)) return [];
+function distanceToPeer(peer: Peer, known: KnownIdentity, clusterName: string): Distance {
+  if (isPeer(peer, known, clusterName)) return matches;
   const found = describeIdentity(known.identity);
   switch (peer.kind) {
-    case "labels":
-      return peer.selector.requirements
-        .filter((requirement) => !meets(requirement, known.labels))
-        .map((requirement) => ({
+    case "labels": {
+      const failed = peer.selector.requirements.filter((requirement) => !meets(requirement, known.labels));
+      return {
+        cost: failed.length,
+        mismatches: failed.map((requirement) => ({
           path: requirement.path ?? peer.path,
           expected: formatRequirement(requirement),
           found: describeFound(requirement, known.labels),
-        }));
+        })),
+      };
+    }
     case "entity":
-      return [{ path: peer.path, expected: `entity ${peer.entity}`, found }];
+      return { cost: 1, mismatches: [{ path: peer.path, expected: `entity ${peer.entity}`, found }] };
     case "cidr": {
       const except = peer.except.map((prefix) => ` except ${formatPrefix(prefix)}`).join("");
-      return [{ path: peer.path, expected: `${formatPrefix(peer.prefix)}${except}`, found }];
+      return { cost: 1, mismatches: [{ path: peer.path, expected: `${formatPrefix(peer.prefix)}${except}`, found }] };
     }
   }
 }
 
-function portMismatches(
-  match: PortMatch,
-  flow: ExplainedFlow,
-  subject: KnownIdentity,
-  peer: KnownIdentity,
-): Mismatch[] {
-  const found = formatTransport(flow);
-  const mismatch = { path: match.path, expected: formatPortMatch(match), found };
+function distanceToPort(match: PortMatch, flow: ExplainedFlow, subject: KnownIdentity, peer: KnownIdentity): Distance {
+  const mismatch = { path: match.path, expected: formatPortMatch(match), found: formatTransport(flow) };
   // A wrong port of the right protocol is nearer than a wrong protocol.
-  if (match.protocol !== flow.protocol) return [mismatch, mismatch];
+  if (match.protocol !== flow.protocol) return { cost: 2, mismatches: [mismatch] };
+  return coversPort(match, flow, subject, peer) ? matches : { cost: 1, mismatches: [mismatch] };
+}
+
+function coversPort(match: PortMatch, flow: ExplainedFlow, subject: KnownIdentity, peer: KnownIdentity): boolean {
   switch (match.kind) {
     case "protocol":
-      return [];
+      return true;
     case "ports":
-      return flow.port >= match.first && flow.port <= match.last ? [] : [mismatch];
+      return flow.port >= match.first && flow.port <= match.last;
     case "icmp":
-      return flow.port === match.type ? [] : [mismatch];
+      return flow.port === match.type;
     case "named": {
       const owner = flow.direction === "ingress" ? subject : peer;
       const named = owner.namedPorts.filter((port) => port.name === match.name && port.protocol === match.protocol);
-      return named.some((port) => port.port === flow.port) ? [] : [mismatch];
+      return named.some((port) => port.port === flow.port);
     }
   }
 }
@@ -208,10 +215,10 @@ function tellingLabels(identity: Identity): Record<string, string> {
 }
 
 /** A policy with one item that allows exactly this flow. */
-function smallestPolicy(flow: ExplainedFlow, subject: Identity, peer: Identity): Remedy {
+function smallestPolicy(flow: ExplainedFlow, subject: Identity, peer: Identity, clusterName: string): Remedy {
   const namespace = k8sLabel(subject, namespaceKey);
   const side = flow.direction === "ingress" ? "from" : "to";
-  const item = { ...peerFields(side, flow, peer, namespace), ...portFields(flow) };
+  const item = { ...peerFields(side, flow, peer, namespace, clusterName), ...portFields(flow) };
   const name = `allow-${[side, describeIdentity(peer)]
     .join("-")
     .toLowerCase()
@@ -225,7 +232,13 @@ function smallestPolicy(flow: ExplainedFlow, subject: Identity, peer: Identity):
   return { object, yaml: formatYaml(object) };
 }
 
-function peerFields(side: "from" | "to", flow: ExplainedFlow, peer: Identity, namespace: string | undefined): object {
+function peerFields(
+  side: "from" | "to",
+  flow: ExplainedFlow,
+  peer: Identity,
+  namespace: string | undefined,
+  clusterName: string,
+): object {
   const reserved = reservedName(peer.id);
   const isWorld = reserved === "world" || reserved === "world-ipv4" || reserved === "world-ipv6";
   if (isWorld && flow.peerAddress !== undefined)
@@ -236,7 +249,7 @@ function peerFields(side: "from" | "to", flow: ExplainedFlow, peer: Identity, na
   const theirs = k8sLabel(peer, namespaceKey);
   const foreign = theirs !== undefined && theirs !== namespace ? { [`k8s:${namespaceKey}`]: theirs } : {};
   const cluster = k8sLabel(peer, clusterKey);
-  const elsewhere = cluster !== undefined && cluster !== "default" ? { [`k8s:${clusterKey}`]: cluster } : {};
+  const elsewhere = cluster !== undefined && cluster !== clusterName ? { [`k8s:${clusterKey}`]: cluster } : {};
   return { [`${side}Endpoints`]: [{ matchLabels: { ...tellingLabels(peer), ...foreign, ...elsewhere } }] };
 }
 
@@ -270,17 +283,13 @@ export function formatExplanation(explanation: Explanation): string[] {
       return refs.map((ref) => `${verb} ${formatRuleRef(ref)}`);
     }
     case "default-deny": {
-      const { enforcedBy, nearest } = explanation;
-      const out = ["denied: no rule allows it"];
+      const { decision, enforcedBy, nearest } = explanation;
+      const out = [`${decision.verdict === "AUDIT" ? "audited" : "denied"}: no rule allows it`];
       if (enforcedBy.length > 0) out.push(`default deny because of ${enforcedBy.map(formatRuleRef).join(", ")}`);
       if (nearest !== undefined) {
         out.push(`nearest: ${formatRuleRef(nearest.ref)}`);
-        const seen = new Set<string>();
-        for (const { path, expected, found } of nearest.mismatches) {
-          const text = `${path}: expected ${expected}, found ${found}`;
-          if (!seen.has(text)) out.push(text);
-          seen.add(text);
-        }
+        for (const { path, expected, found } of nearest.mismatches)
+          out.push(`${path}: expected ${expected}, found ${found}`);
       }
       return out;
     }

@@ -229,6 +229,12 @@ for (const value of [
 ])
   test(`${JSON.stringify(value)} is refused, not thrown`, () => assert.equal(parsePolicy(value).kind, "refused"));
 
+test("a port that the schema lets through, but no agent, is said to do nothing", () => {
+  const parsed = parsePolicy(port({ port: "6581-6586", protocol: "TCP" }));
+  assert.ok(parsed.kind === "refused");
+  assert.match(parsed.effect!, /schema lets it through.*nothing of it enforced/);
+});
+
 test("a policy is described in words", () => {
   const parsed = parsePolicy(
     policy({
