@@ -21,9 +21,10 @@ const endpoint = (id: number, identity: number, podName: string): EndpointInfo =
   workloads: [{ name: podName, kind: "Deployment" }],
 });
 
-/** Endpoint 1 (identity 1001) `default/client`, endpoint 2 (identity 1002) `default/server`. */
+/** Endpoint 1 (identity 1001) `default/client`. */
 export const client: EndpointInfo = endpoint(1, 1001, "client");
-export const server: EndpointInfo = endpoint(2, 1002, "server");
+/** Endpoint 2 (identity 1002) `default/server`. */
+const server: EndpointInfo = endpoint(2, 1002, "server");
 
 /** The rule behind every entry of policy set 7. */
 export const webRule: RuleRef = {

@@ -7,6 +7,6 @@ export {
   createObserver,
   type Observer,
   type ObserverOptions,
-  type ObserverStatus,
   type ServedObserver,
 } from "./observer.ts";
+export type { ObserverStatus } from "./status.ts";

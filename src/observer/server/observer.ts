@@ -9,6 +9,7 @@ import { createFlowMetrics, type LostSource } from "#observer/metrics";
 import { FlowStore } from "./flow-store.ts";
 import { listen, type ObserverAddress } from "./listen.ts";
 import { EventRing } from "./ring.ts";
+import type { ObserverStatus } from "./status.ts";
 
 /** What an observer needs. */
 export interface ObserverOptions extends FlowBuilderOptions {
@@ -25,18 +26,6 @@ export interface ServedObserver {
   readonly port: number;
   /** Ends all streams and stops listening. */
   close(): Promise<void>;
-}
-
-/** The observer's numbers. */
-export interface ObserverStatus {
-  /** In the buffer. */
-  readonly flows: number;
-  readonly capacity: number;
-  /** Since the start. */
-  readonly flowsSeen: number;
-  /** A second, over the last minute or the buffer, whichever is shorter. */
-  readonly flowsPerSecond: number;
-  readonly uptimeNs: bigint;
 }
 
 /** The band's door. All `ingest…` functions return at once and throw nothing. */

@@ -11,7 +11,7 @@ import type { FlowStore } from "./flow-store.ts";
 import { getFlows } from "./get-flows.ts";
 import type { Method } from "./grpc.ts";
 import { GrpcError } from "./grpc-status.ts";
-import type { ObserverStatus } from "./observer.ts";
+import type { ObserverStatus } from "./status.ts";
 
 /** What the service answers from. */
 interface ServiceSources {
