@@ -45,7 +45,7 @@ export type CaseParty =
   | { readonly kind: "address"; readonly address: IpAddress };
 
 /** What is sent: the first packet of a connection, or a whole request over one. */
-export type CaseRequest =
+type CaseRequest =
   | { readonly kind: "packet" }
   | {
       readonly kind: "http";

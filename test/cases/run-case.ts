@@ -45,7 +45,7 @@ export interface LoadedCase {
 }
 
 /** Address of the node in every case. */
-export const hostAddresses: readonly IpAddress[] = ["10.0.0.1", "fd00::1"].map((text) => parseAddress(text)!);
+const hostAddresses: readonly IpAddress[] = ["10.0.0.1", "fd00::1"].map((text) => parseAddress(text)!);
 
 /** What is wrong with a regex; undefined if nothing is. */
 export function checkRegex(pattern: string): string | undefined {
@@ -221,7 +221,7 @@ function identityOfParty(party: CaseParty, flow: CaseFlow, loaded: LoadedCase, f
 }
 
 /** The address that a party has in the flow's family. */
-export function addressOfParty(party: CaseParty, flow: CaseFlow, file: CaseFile): IpAddress {
+function addressOfParty(party: CaseParty, flow: CaseFlow, file: CaseFile): IpAddress {
   const candidates =
     party.kind === "endpoint"
       ? endpointOf(file, party.name).ips

@@ -11,9 +11,8 @@ export function adviseOnDns(reader: Reader, rule: Rule): void {
   const allowing = egress.filter((statement) => statement.peers === "any" || statement.peers.length > 0);
   // Whoever allows nothing at all wants just that.
   if (!rule.defaultDeny.egress || allowing.length === 0 || allowing.some(allowsDns)) return;
-  const path = rule.kind === "NetworkPolicy" ? `${rule.path}.egress` : `${rule.path}.egress`;
   reader.warn(
-    path,
+    `${rule.path}.egress`,
     "dns-cut",
     "egress default deny also cuts DNS: no item allows port 53, so names can't be resolved",
     'if names are needed, add egress to the DNS server: toEndpoints: [{matchLabels: {"k8s:io.kubernetes.pod.namespace": kube-system, "k8s:k8s-app": kube-dns}}], toPorts: [{ports: [{port: "53", protocol: ANY}]}]',

@@ -54,7 +54,7 @@ export function describeEffect(
 }
 
 /** A selector in words: `every endpoint of namespace default with app=client`. */
-export function describeSelector(selector: Selector, namespace: string | undefined, clusterName: string): string {
+function describeSelector(selector: Selector, namespace: string | undefined, clusterName: string): string {
   const own: string[] = [];
   let where = "";
   for (const requirement of selector.requirements) {

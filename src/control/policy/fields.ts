@@ -1,7 +1,7 @@
 /** Which fields exist where: what unknown and misplaced keys are judged by. Source: Cilium 1.20's CRDs, networking.k8s.io/v1. */
 
 /** What becomes of a field: read by us, or known to Cilium but not enforced here: refused rather than failing open. */
-export type FieldStatus = "read" | "refused";
+type FieldStatus = "read" | "refused";
 
 /** The fields of one kind of object in a policy. */
 export interface Shape {

@@ -6,7 +6,7 @@ import { precedenceOf } from "./policy-set.ts";
 import type { HttpRule, RuleRef } from "./rule.ts";
 
 /** A ref in the proxy's form. */
-export function toPolicyRef(ref: RuleRef, place = ref.path): PolicyRef {
+function toPolicyRef(ref: RuleRef, place = ref.path): PolicyRef {
   return { kind: ref.kind, namespace: ref.namespace ?? "", name: ref.name, path: place };
 }
 
