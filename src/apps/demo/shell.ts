@@ -13,7 +13,6 @@ interface Outcome {
   readonly exitCode: number;
   /** stdout and stderr as they came. */
   readonly text: string;
-  readonly tookMs: number;
 }
 
 /** The node that the demo runs on. */
@@ -49,7 +48,6 @@ export async function createDemoNode(instance: string): Promise<DemoNode> {
   let ended: Promise<void> = Promise.resolve();
 
   async function command(args: readonly string[], more: NodeJS.ProcessEnv = {}): Promise<Outcome> {
-    const started = performance.now();
     const child = spawn("nsenter", inside(launcher, args), {
       cwd: root,
       env: { ...env, ...more },
@@ -67,7 +65,7 @@ export async function createDemoNode(instance: string): Promise<DemoNode> {
       child.once("error", reject);
       child.once("close", (code) => done(code ?? 128));
     });
-    return { exitCode, text, tookMs: performance.now() - started };
+    return { exitCode, text };
   }
 
   // A namespace of a demo that was killed; its node, if it still runs, is another matter and is refused by `up`.

@@ -75,7 +75,7 @@ export async function tell(node: DemoNode, narrator: Narrator): Promise<void> {
   await narrator.chapter("3  The same policy, repaired");
   await narrator.say("The text above is in examples/policies/service-account.yaml. Apply it, and ask again.");
   const applied = await type(["apply", "-f", "examples/policies/service-account.yaml", "--wait"]);
-  narrator.verdict(applied.exitCode === 0, `in force in the kernel, ${Math.round(applied.tookMs)} ms after Enter`);
+  narrator.verdict(applied.exitCode === 0, "in force: when the command returns, the kernel has it");
   await ask({
     ...base,
     path: "/mypath",
@@ -102,7 +102,7 @@ export async function tell(node: DemoNode, narrator: Narrator): Promise<void> {
 
   await narrator.chapter("4  A whole namespace: frontend and backend");
   await narrator.say(
-    "The second policy forgot to say whom it is about. An API server that does not check would refuse or ignore it.",
+    "The second policy forgot to say whom it is about. Where nobody checks it is ignored, and everything stays open.",
   );
   const second = await type(["policy", "check", "examples/seed/restrict-access.yaml"], 40);
   narrator.verdict(second.exitCode === 1, "refused: it has no endpointSelector");
