@@ -1,6 +1,6 @@
 /** What the kernel answers: the two lookups of the policy trie, on entries. */
 import type { Direction, NumericIdentity, Verdict } from "#core/model";
-import { type Entry, l4Prefix, type PolicySet } from "./policy-set.ts";
+import { type Entry, l4Key, l4Prefix, type PolicySet } from "./policy-set.ts";
 
 /** How specific the deciding entry was; Hubble's names of `policy_match_type`. */
 export type PolicyMatch = "none" | "l3-only" | "l3-l4" | "l4-only" | "all" | "l3-proto" | "proto-only";
@@ -16,8 +16,6 @@ export interface Decision {
 
 type Trie = ReadonlyMap<number, Entry>;
 const indexes = new WeakMap<PolicySet, ReadonlyMap<string, Trie>>();
-const keyOf = (protocol: number, port: number, portPrefix: number): number =>
-  (protocol * 32 + portPrefix) * 65536 + port;
 
 /**
  * Judges the first packet of a connection as the kernel does: the longest prefix under the peer's identity, the longest one
@@ -56,10 +54,10 @@ function beats(any: Entry, own: Entry): boolean {
 function lookup(trie: Trie | undefined, protocol: number, port: number): Entry | undefined {
   if (trie === undefined) return undefined;
   for (let prefix = 16; prefix >= 0; prefix--) {
-    const entry = trie.get(keyOf(protocol, port & (0xffff0000 >> prefix) & 0xffff, prefix));
+    const entry = trie.get(l4Key(protocol, port & (0xffff0000 >> prefix) & 0xffff, prefix));
     if (entry !== undefined) return entry;
   }
-  return trie.get(keyOf(0, 0, 0));
+  return trie.get(l4Key(0, 0, 0));
 }
 
 function matchOf(entry: Entry): PolicyMatch {
@@ -80,7 +78,7 @@ function indexOf(set: PolicySet): ReadonlyMap<string, Trie> {
       trie = new Map();
       tries.set(name, trie);
     }
-    trie.set(keyOf(entry.protocol, entry.port, entry.portPrefix), entry);
+    trie.set(l4Key(entry.protocol, entry.port, entry.portPrefix), entry);
   }
   indexes.set(set, tries);
   return tries;

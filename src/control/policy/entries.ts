@@ -2,7 +2,7 @@
 import type { Direction, NumericIdentity } from "#core/model";
 import type { DirectionGrants, Grant } from "./grants.ts";
 import { maskRange } from "./masks.ts";
-import { type Entry, type EntryAction, l4Prefix, precedenceOf } from "./policy-set.ts";
+import { type Entry, type EntryAction, l4Key, l4Prefix, precedenceOf } from "./policy-set.ts";
 import type { RuleRef } from "./rule.ts";
 
 interface Draft {
@@ -14,14 +14,10 @@ interface Draft {
   refs: RuleRef[];
 }
 
-/** Protocol and masked port as one number. */
-type L4Key = number;
-/** The trie of one identity, by exact key. */
-type Trie = Map<L4Key, Draft>;
+/** The trie of one identity, by `l4Key`. */
+type Trie = Map<number, Draft>;
 
 const any = 0 as NumericIdentity;
-const keyOf = (protocol: number, port: number, portPrefix: number): L4Key =>
-  (protocol * 32 + portPrefix) * 65536 + port;
 
 /** Turns refs into cookies; equal lists share one. */
 export class Provenance {
@@ -73,7 +69,7 @@ export function makeEntries(
     const proxy = draft.action === "redirect" ? ({ proxy: "http" } as const) : {};
     return { direction, ...draft, ...proxy, cookie: provenance.cookie(refs) };
   });
-  if (audit && !tries.get(any)?.has(keyOf(0, 0, 0)))
+  if (audit && !tries.get(any)?.has(l4Key(0, 0, 0)))
     out.unshift({ ...everything, action: "audit", precedence: precedenceOf("audit", "implicit") });
   return out;
 }
@@ -95,7 +91,7 @@ function add(tries: Map<NumericIdentity, Trie>, identity: NumericIdentity, grant
   // An audited deny keeps the deny's rank: it must not let an allow take its place in the report.
   const action = ordered === "deny" && audit ? "audit" : ordered;
   for (const { port, prefix } of grant.protocol === 0 ? [{ port: 0, prefix: 0 }] : maskRange(grant.first, grant.last)) {
-    const key = keyOf(grant.protocol, port, prefix);
+    const key = l4Key(grant.protocol, port, prefix);
     const draft = trie.get(key);
     if (draft === undefined) {
       trie.set(key, { protocol: grant.protocol, port, portPrefix: prefix, precedence, action, refs: [grant.ref] });
@@ -112,14 +108,14 @@ function add(tries: Map<NumericIdentity, Trie>, identity: NumericIdentity, grant
 /** The entries of a trie that cover a given one, itself excluded. */
 function* covering(trie: Trie, { protocol, port, portPrefix }: Draft, itselfToo: boolean): Iterable<Draft> {
   if (protocol !== 0) {
-    const all = trie.get(keyOf(0, 0, 0));
+    const all = trie.get(l4Key(0, 0, 0));
     if (all !== undefined) yield all;
     for (let prefix = 0; prefix < portPrefix; prefix++) {
-      const found = trie.get(keyOf(protocol, port & (0xffff0000 >> prefix) & 0xffff, prefix));
+      const found = trie.get(l4Key(protocol, port & (0xffff0000 >> prefix) & 0xffff, prefix));
       if (found !== undefined) yield found;
     }
   }
-  const same = itselfToo ? trie.get(keyOf(protocol, port, portPrefix)) : undefined;
+  const same = itselfToo ? trie.get(l4Key(protocol, port, portPrefix)) : undefined;
   if (same !== undefined) yield same;
 }
 

@@ -57,6 +57,11 @@ export function l4Prefix(entry: Pick<Entry, "protocol" | "portPrefix">): number 
   return entry.protocol === 0 ? 0 : 8 + entry.portPrefix;
 }
 
+/** Protocol and masked port as one number: equal for equal keys. */
+export function l4Key(protocol: number, port: number, portPrefix: number): number {
+  return (protocol * 32 + portPrefix) * 65536 + port;
+}
+
 /** Whether two sets order the same, entry by entry and filter by filter, for the same reasons. */
 export function samePolicy(a: PolicySet, b: PolicySet): boolean {
   if (a === b) return true;
