@@ -5,6 +5,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import {
   createLineReader,
   formatMessage,
+  formatRecordBatch,
   type ListenerAddress,
   type ProxyMessage,
   type ProxyStatus,
@@ -35,7 +36,7 @@ export interface Control {
 /** Records go out in batches: this often, */
 const flushMs = 25;
 /** this many at a time, */
-const batchRecords = 1024;
+const batchEntries = 1024;
 /** and not while the agent has this much to read already. */
 const backlogBytes = 4 * 1024 * 1024;
 
@@ -84,9 +85,9 @@ export async function serveControl(options: ControlOptions): Promise<Control> {
 
   const flush = () => {
     while (session !== undefined && session.writableLength < backlogBytes) {
-      const { records, lost } = options.log.take(batchRecords);
-      if (records.length === 0 && lost === 0) return;
-      session.write(`{"kind":"records","lost":${lost},"records":[${records.join(",")}]}\n`);
+      const { entries, lost } = options.log.take(batchEntries);
+      if (entries.length === 0 && lost === 0) return;
+      session.write(formatRecordBatch(entries, lost));
     }
   };
   const flusher = setInterval(flush, flushMs);

@@ -9,7 +9,7 @@ import { TsiliumError } from "#core/runtime";
 import type { ConnectionEnds, SocketAddress } from "#proxy/listener";
 
 /** The mark on everything that the proxy sends: judged already (MARK_FROM_PROXY in bpf/include/abi/types.h). */
-export const proxyMark = 0xa00;
+const proxyMark = 0xa00;
 
 const AF_INET = 2;
 const AF_INET6 = 10;

@@ -12,6 +12,7 @@ import {
   proxyProtocolVersion,
   type StateChange,
 } from "./messages.ts";
+import { expandRecordBatch } from "./record-batch.ts";
 import type { IpcacheEntry, PolicySet, ProxyEndpoint } from "./state.ts";
 
 /** What `connectProxy` needs. */
@@ -176,7 +177,7 @@ class Client implements ProxyClient {
         this.#settle(message);
         return undefined;
       case "records":
-        this.#options.onRecords(message.records, message.lost);
+        this.#options.onRecords(expandRecordBatch(message), message.lost);
         return undefined;
       case "status":
         this.#statusWaiters.shift()?.(message.status);

@@ -24,6 +24,13 @@ export {
   type StateChange,
 } from "./messages.ts";
 export {
+  type ConnectionPeers,
+  expandRecordBatch,
+  formatRecordBatch,
+  type LogEntry,
+  type RecordBatch,
+} from "./record-batch.ts";
+export {
   emptyProxyState,
   type HttpHeaderMatch,
   type HttpRule,

@@ -1,6 +1,6 @@
 /** The messages between agent and proxy, and their text form. */
 import type { EndpointId, PolicySetId } from "#core/model";
-import type { AccessLogRecord } from "./access-log.ts";
+import type { RecordBatch } from "./record-batch.ts";
 import type { IpcacheEntry, PolicySet, ProxyEndpoint } from "./state.ts";
 
 /** Spoken by this program; both sides must speak the same. */
@@ -71,8 +71,7 @@ export type ProxyMessage =
   | { readonly kind: "ack"; readonly revision: number }
   /** The commit was not applied, nor any of its changes; the state in force is the one before. */
   | { readonly kind: "nack"; readonly revision: number; readonly problems: readonly MessageProblem[] }
-  /** `lost` records before these could not be kept: since the last `records` message, exactly. */
-  | { readonly kind: "records"; readonly lost: number; readonly records: readonly AccessLogRecord[] }
+  | RecordBatch
   | { readonly kind: "status"; readonly status: ProxyStatus };
 
 /** One message as a line, newline included. */

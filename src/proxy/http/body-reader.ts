@@ -185,7 +185,7 @@ export class BodyReader {
       return stopped;
     }
     if (!trailers.complete) return stopped;
-    for (let mark = 0; mark < trailers.marks.length; mark += 4) {
+    for (let mark = 0; mark < trailers.markCount; mark += 4) {
       if (forbiddenTrailers.some((name) => isNamed(trailers, mark, name))) {
         this.refusal = "bad-trailer";
         return start;

@@ -37,7 +37,7 @@ export function valueAt(reader: HeadReader, mark: number): string {
 /** The value of all header lines of that name (lower case), joined by commas as RFC 9110 allows; undefined if there is none. */
 export function joinedValue(reader: HeadReader, name: string): string | undefined {
   let joined: string | undefined;
-  for (let mark = 0; mark < reader.marks.length; mark += 4) {
+  for (let mark = 0; mark < reader.markCount; mark += 4) {
     if (!isNamed(reader, mark, name)) continue;
     const value = valueAt(reader, mark);
     joined = joined === undefined ? value : `${joined},${value}`;
@@ -59,7 +59,7 @@ export function hasPlainWhiteSpace(reader: HeadReader, mark: number): boolean {
 }
 
 /** A Content-Length: decimal digits without sign, leading zeros or list, below 2^53; undefined if it is not one. */
-export function parseContentLength(text: string): number | undefined {
+function parseContentLength(text: string): number | undefined {
   if (text.length === 0 || text.length > 16 || (text.length > 1 && text.startsWith("0"))) return undefined;
   let value = 0;
   for (let i = 0; i < text.length; i++) {
@@ -82,7 +82,7 @@ const justKeepAlive: ConnectionOptions = { close: false, keepAlive: true, upgrad
 const justClose: ConnectionOptions = { close: true, keepAlive: false, upgrade: false };
 
 /** Parses a Connection value: a list of tokens, none of which may be a header that framing or routing hangs on. */
-export function parseConnection(value: string): ConnectionOptions | Refusal {
+function parseConnection(value: string): ConnectionOptions | Refusal {
   switch (value) {
     case "keep-alive":
     case "Keep-Alive":

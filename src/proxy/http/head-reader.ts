@@ -4,6 +4,7 @@
  */
 import { targetCharacter, tokenCharacter, valueCharacter } from "./characters.ts";
 import type { Refusal } from "./refusal.ts";
+import { RepeatedText } from "./repeated-text.ts";
 
 /** Bounds on heads: bytes of a whole head, bytes of a request target, number of header lines. */
 export const headLimits = { headBytes: 64 * 1024, targetBytes: 16 * 1024, headers: 256, methodBytes: 32 } as const;
@@ -59,7 +60,12 @@ export class HeadReader {
   minorVersion = 1;
   statusCode = 0;
   /** Four marks per header line, relative to the head: name start, name end, value start (behind white space), line end (before CR). */
-  readonly marks: number[] = [];
+  marks = new Uint32Array(64);
+  /** How many of the marks are set. */
+  markCount = 0;
+  /** The texts of the last head on this connection: clients repeat themselves, and comparing is cheaper than making strings. */
+  readonly target = new RepeatedText();
+  readonly host = new RepeatedText();
 
   constructor(kind: HeadKind) {
     this.#kind = kind;
@@ -84,7 +90,7 @@ export class HeadReader {
     this.#step = 0;
     this.complete = false;
     this.refusal = undefined;
-    this.marks.length = 0;
+    this.markCount = 0;
   }
 
   /** Reads `chunk[start .. end)` and returns where it stopped: behind the head, or at `end`. */
@@ -133,7 +139,8 @@ export class HeadReader {
   }
 
   #run(chunk: Buffer, start: number, end: number, base: number): number {
-    const marks = this.marks;
+    let marks = this.marks;
+    let count = this.markCount;
     let state = this.#state;
     let i = start;
     let refusal: Refusal | undefined;
@@ -261,11 +268,16 @@ export class HeadReader {
             refusal = c === 0x20 || c === 9 ? "obs-fold" : lineFault(c, "bad-header-name");
             break scan;
           }
-          if (marks.length === headLimits.headers * 4) {
+          if (count === headLimits.headers * 4) {
             refusal = "too-many-headers";
             break scan;
           }
-          marks.push(i + base);
+          if (count === marks.length) {
+            marks = new Uint32Array(count * 2);
+            marks.set(this.marks);
+            this.marks = marks;
+          }
+          marks[count++] = i + base;
           i++;
           state = NAME;
           break;
@@ -278,7 +290,7 @@ export class HeadReader {
             refusal = c === 0x20 || c === 9 ? "space-before-colon" : lineFault(c, "bad-header-name");
             break scan;
           }
-          marks.push(i + base);
+          marks[count++] = i + base;
           i++;
           state = LEAD;
           break;
@@ -287,7 +299,7 @@ export class HeadReader {
             if (++i === end) break scan;
             c = chunk[i]!;
           }
-          marks.push(i + base);
+          marks[count++] = i + base;
           state = VALUE;
           break;
         case VALUE:
@@ -299,7 +311,7 @@ export class HeadReader {
             refusal = lineFault(c, "control-character");
             break scan;
           }
-          marks.push(i + base);
+          marks[count++] = i + base;
           i++;
           state = VALUE_LF;
           break;
@@ -322,6 +334,7 @@ export class HeadReader {
       }
     }
     this.#state = state;
+    this.markCount = count;
     if (refusal !== undefined) this.#refuse(refusal);
     return i;
   }

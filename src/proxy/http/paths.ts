@@ -19,7 +19,7 @@ export function judgedTargets(target: string): readonly [string] | readonly [str
  * The path as the most eager server resolves it: unreserved characters, slashes and backslashes decoded (once), `\` read as `/`,
  * cut off at an encoded NUL, slashes merged, dot segments (with or without `;parameters`) removed. Other percent-encodings stay.
  */
-export function resolvePath(path: string): string {
+function resolvePath(path: string): string {
   let decoded = path.replace(/%([0-9A-Fa-f]{2})/g, (text, hex: string) => {
     const character = String.fromCharCode(Number.parseInt(hex, 16));
     return /[A-Za-z0-9\-._~/\\\0]/.test(character) ? character : text;

@@ -75,19 +75,19 @@ class ParsedRequestHead implements RequestHead {
 export function parseRequestHead(reader: HeadReader): RequestHead | Refusal {
   const { bytes, offset, marks } = reader;
   const method = methodText(bytes, offset, reader.methodEnd);
-  const target = bytes.toString("latin1", offset + reader.methodEnd + 1, offset + reader.targetEnd);
+  const target = reader.target.read(bytes, offset + reader.methodEnd + 1, offset + reader.targetEnd);
   const targetFault = checkTarget(method, target);
   if (targetFault !== undefined) return targetFault;
   const fields = new FramingFields();
   let host: string | undefined;
   let expectsContinue = false;
-  for (let mark = 0; mark < marks.length; mark += 4) {
+  for (let mark = 0; mark < reader.markCount; mark += 4) {
     if (fields.take(reader, mark)) continue;
     const nameLength = marks[mark + 1]! - marks[mark]!;
     if (nameLength === 4 && isNamed(reader, mark, "host")) {
       if (host !== undefined) return "duplicate-host";
       if (!hasPlainWhiteSpace(reader, mark)) return "ambiguous-white-space";
-      host = valueAt(reader, mark);
+      host = reader.host.read(bytes, offset + marks[mark + 2]!, offset + marks[mark + 3]!);
       if (!isHost(host)) return "bad-host";
     } else if (nameLength === 6 && isNamed(reader, mark, "expect")) {
       if (valueAt(reader, mark).toLowerCase() !== "100-continue") return "bad-expect";

@@ -24,7 +24,7 @@ export interface ResponseContext {
 /** Interprets the head that a `response` reader has completed, as the answer to `request` (RFC 9112 section 6.3). */
 export function parseResponseHead(reader: HeadReader, request: ResponseContext): ResponseHead | Refusal {
   const fields = new FramingFields();
-  for (let mark = 0; mark < reader.marks.length; mark += 4) fields.take(reader, mark);
+  for (let mark = 0; mark < reader.markCount; mark += 4) fields.take(reader, mark);
   if (fields.refusal !== undefined) return fields.refusal;
   const status = reader.statusCode;
   const switches = status === 101 || (request.method === "CONNECT" && status >= 200 && status < 300);

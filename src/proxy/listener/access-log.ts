@@ -1,58 +1,51 @@
-/** Access-log records on their way to the agent: text form, and a bounded queue that knows what it lost. */
-import type { AccessLogRecord, AccessLogRecordKind, NearestRule, PolicyRef } from "#contracts/proxy";
+/** Access-log records on their way to the agent: a bounded queue that knows what it lost. */
+import type { AccessLogRecordKind, ConnectionPeers, LogEntry, NearestRule, PolicyRef } from "#contracts/proxy";
 import type { Direction, Verdict } from "#core/model";
-import type { ConnectionPolicy } from "#proxy/policy";
-import type { ConnectionEnds } from "./options.ts";
+import type { ConnectionPolicy, Permit } from "#proxy/policy";
+import type { ConnectionEnds } from "./ends.ts";
 
-/** Records waiting for the agent, as JSON text. When it is full new ones are counted and dropped: the old tell how it began. */
+/** An entry that waits: while it does, a request's answer can still be added to it. */
+export type PendingEntry = { -readonly [K in keyof LogEntry]: LogEntry[K] } & { queued: boolean };
+
+/** Entries waiting for the agent. When it is full new records are counted and dropped: the old ones tell how it began. */
 export class AccessLog {
   readonly #limit: number;
-  #records: string[] = [];
+  #entries: PendingEntry[] = [];
   #lost = 0;
   #lostTotal = 0;
 
-  /** `limit`: how many records may wait; at some 500 bytes each the default holds below 10 MB. */
+  /** `limit`: how many entries may wait; at some 300 bytes each the default holds below 5 MB. */
   constructor(limit = 16_384) {
     this.#limit = limit;
   }
 
+  /** Records lost since the start. */
   get lostTotal(): number {
     return this.#lostTotal;
   }
 
-  get waiting(): number {
-    return this.#records.length;
-  }
-
-  /** Whether the next record has a place; if not it is counted as lost, and need not be built. */
+  /** Whether another entry has a place; if not it is counted as a lost record, and need not be built. */
   admit(): boolean {
-    if (this.#records.length < this.#limit) return true;
+    if (this.#entries.length < this.#limit) return true;
     this.#lost++;
     this.#lostTotal++;
     return false;
   }
 
-  /** Adds a record that `admit` has let in. */
-  push(json: string): void {
-    this.#records.push(json);
+  /** Adds an entry that `admit` has let in. */
+  push(entry: PendingEntry): void {
+    this.#entries.push(entry);
   }
 
-  /** Takes up to `count` of the oldest records, and how many were lost since the last call. */
-  take(count: number): { readonly records: readonly string[]; readonly lost: number } {
-    const records = this.#records.length <= count ? this.#records : this.#records.slice(0, count);
-    this.#records = records === this.#records ? [] : this.#records.slice(count);
+  /** Takes up to `count` of the oldest entries, and how many records were lost since the last call. What is taken is the taker's to deliver. */
+  take(count: number): { readonly entries: readonly LogEntry[]; readonly lost: number } {
+    const all = this.#entries;
+    const entries = all.length <= count ? all : all.slice(0, count);
+    this.#entries = entries === all ? [] : all.slice(count);
+    for (const entry of entries) entry.queued = false;
     const lost = this.#lost;
     this.#lost = 0;
-    return { records, lost };
-  }
-
-  /** Puts back what `take` gave and the agent did not get. */
-  putBack(records: readonly string[], lost: number): void {
-    const all = [...records, ...this.#records];
-    const excess = Math.max(0, all.length - this.#limit);
-    this.#records = excess === 0 ? all : all.slice(0, this.#limit);
-    this.#lost += lost + excess;
-    this.#lostTotal += excess;
+    return { entries, lost };
   }
 }
 
@@ -62,6 +55,13 @@ export interface LoggedRequest {
   readonly target: string;
   readonly host: string;
   readonly minorVersion: 0 | 1;
+}
+
+/** A request that was sent on. */
+export interface LoggedExchange extends LoggedRequest {
+  readonly permit: Permit;
+  /** Its record, to be completed by the answer; undefined if it was lost. */
+  readonly logged: PendingEntry | undefined;
 }
 
 /** What a record says beside its connection and request. */
@@ -76,24 +76,16 @@ export interface RecordFields {
   readonly nearest?: NearestRule | undefined;
 }
 
-const refTexts = new WeakMap<PolicyRef, string>();
+/** What `performance.now` counts from; reading it anew each time is slow. */
+const startedAtMs = performance.timeOrigin;
 
-function refText(ref: PolicyRef): string {
-  let text = refTexts.get(ref);
-  if (text === undefined) {
-    text = JSON.stringify(ref);
-    refTexts.set(ref, text);
-  }
-  return text;
-}
-
-/** Writes the records of one connection; what doesn't change from record to record is text already. */
+/** Writes the records of one connection. */
 export class ConnectionLog {
   readonly #log: AccessLog;
   readonly #policy: ConnectionPolicy;
   readonly #ends: ConnectionEnds;
   readonly #connection: number;
-  #peers = "";
+  #peers: ConnectionPeers | undefined;
   #sourceSeen: unknown;
   #destinationSeen: unknown;
 
@@ -104,30 +96,55 @@ export class ConnectionLog {
     this.#connection = connection;
   }
 
-  write(request: LoggedRequest, fields: RecordFields): void {
-    if (!this.#log.admit()) return;
-    const timeMs = performance.timeOrigin + performance.now();
-    let rules = "";
-    for (const ref of fields.rules) rules += rules === "" ? refText(ref) : `,${refText(ref)}`;
-    this.#log.push(
-      `{"kind":"${fields.kind}","timeMs":${timeMs},${this.#peerText()},"direction":"${fields.direction}","verdict":"${fields.verdict}",` +
-        `"protocol":"HTTP/1.${request.minorVersion}","method":${JSON.stringify(request.method)},"path":${JSON.stringify(request.target)},` +
-        `"host":${JSON.stringify(request.host)},"status":${fields.status},"latencyNs":${fields.latencyNs},"rules":[${rules}],` +
-        `"reason":${fields.reason === "" ? '""' : JSON.stringify(fields.reason)}${fields.nearest ? `,"nearest":${JSON.stringify(fields.nearest)}` : ""}}`,
-    );
+  /** Queues a record; undefined if it was lost. */
+  write(request: LoggedRequest, fields: RecordFields): PendingEntry | undefined {
+    if (!this.#log.admit()) return undefined;
+    const entry: PendingEntry = {
+      kind: fields.kind,
+      timeMs: startedAtMs + performance.now(),
+      peers: this.#currentPeers(),
+      direction: fields.direction,
+      verdict: fields.verdict,
+      minorVersion: request.minorVersion,
+      method: request.method,
+      target: request.target,
+      host: request.host,
+      status: fields.status,
+      latencyNs: fields.latencyNs,
+      rules: fields.rules,
+      reason: fields.reason,
+      nearest: fields.nearest,
+      queued: true,
+    };
+    this.#log.push(entry);
+    return entry;
   }
 
-  #peerText(): string {
+  /** Records the answer to a request: in the request's own entry if that still waits, else in one of its own. */
+  answer(exchange: LoggedExchange, status: number, latencyNs: number, verdict: Verdict, reason: string): void {
+    const { logged } = exchange;
+    if (logged?.queued && logged.kind === "request") {
+      logged.kind = "exchange";
+      logged.status = status;
+      logged.latencyNs = latencyNs;
+      logged.verdict = verdict;
+      logged.reason = reason;
+      return;
+    }
+    const { rules, direction } = exchange.permit;
+    this.write(exchange, { kind: "response", verdict, direction, rules, status, latencyNs, reason });
+  }
+
+  #currentPeers(): ConnectionPeers {
     const { source, destination } = this.#policy;
-    if (this.#sourceSeen !== source || this.#destinationSeen !== destination) {
+    if (this.#peers === undefined || this.#sourceSeen !== source || this.#destinationSeen !== destination) {
       this.#sourceSeen = source;
       this.#destinationSeen = destination;
-      const peers: Pick<AccessLogRecord, "connection" | "source" | "destination"> = {
+      this.#peers = {
         connection: this.#connection,
         source: { ...this.#ends.source, ...source },
         destination: { ...this.#ends.destination, ...destination },
       };
-      this.#peers = JSON.stringify(peers).slice(1, -1);
     }
     return this.#peers;
   }

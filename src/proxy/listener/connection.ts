@@ -18,7 +18,8 @@ import type { ConnectionPolicy, Denial, Permit } from "#proxy/policy";
 import type { ConnectionLog, LoggedRequest } from "./access-log.ts";
 import { deniedText, formatAnswer } from "./answers.ts";
 import { ByteRun } from "./byte-run.ts";
-import type { ConnectionEnds, ListenerLimits } from "./options.ts";
+import type { ConnectionEnds } from "./ends.ts";
+import type { ListenerLimits } from "./options.ts";
 import { ReadBuffer } from "./read-buffer.ts";
 import {
   draining,
@@ -228,6 +229,16 @@ export class Connection {
   #permitted(head: RequestHead, permit: Permit): void {
     const { method, target, host, minorVersion, upgrade, keepAlive, framing } = head;
     const sentAtMs = performance.now();
+    const { rules, direction } = permit;
+    const logged = this.#log.write(head, {
+      kind: "request",
+      verdict: "FORWARDED",
+      direction,
+      rules,
+      status: 0,
+      latencyNs: 0,
+      reason: "",
+    });
     const exchange: Forwarded = {
       kind: "forwarded",
       permit,
@@ -238,19 +249,10 @@ export class Connection {
       upgrade,
       keepAlive,
       sentAtMs,
+      logged,
     };
     this.#host.counters.permittedTotal++;
     this.#exchanges.push(exchange);
-    const { rules, direction } = permit;
-    this.#log.write(exchange, {
-      kind: "request",
-      verdict: "FORWARDED",
-      direction,
-      rules,
-      status: 0,
-      latencyNs: 0,
-      reason: "",
-    });
     if (upgrade !== undefined || method === "CONNECT") this.#requests = { kind: "switching", exchange };
     else if (framing.kind === "none") this.#requests = keepAlive ? idle : draining;
     else {
@@ -438,17 +440,8 @@ export class Connection {
   }
 
   #answered(exchange: Forwarded, head: ResponseHead): void {
-    const { direction, rules } = exchange.permit;
     const latencyNs = Math.round((performance.now() - exchange.sentAtMs) * 1e6);
-    this.#log.write(exchange, {
-      kind: "response",
-      verdict: "FORWARDED",
-      direction,
-      rules,
-      status: head.status,
-      latencyNs,
-      reason: "",
-    });
+    this.#log.answer(exchange, head.status, latencyNs, "FORWARDED", "");
     if (head.switches) {
       this.#exchanges.shift();
       this.#server = serverTunnel;
@@ -512,9 +505,8 @@ export class Connection {
     }
     this.#closeServer();
     if (front?.kind === "forwarded") {
-      const { direction, rules } = front.permit;
       const latencyNs = Math.round((performance.now() - front.sentAtMs) * 1e6);
-      this.#log.write(front, { kind: "response", verdict: "ERROR", direction, rules, status, latencyNs, reason });
+      this.#log.answer(front, status, latencyNs, "ERROR", reason);
       const { method, minorVersion } = front;
       this.#exchanges[0] = {
         kind: "answer",

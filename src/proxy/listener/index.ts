@@ -5,11 +5,6 @@
  * @module
  */
 export { AccessLog } from "./access-log.ts";
+export type { ConnectionEnds, SocketAddress } from "./ends.ts";
 export { createListener, type Listener, type ListenerStatus } from "./listener.ts";
-export {
-  type ConnectionEnds,
-  defaultLimits,
-  type ListenerLimits,
-  type ListenerOptions,
-  type SocketAddress,
-} from "./options.ts";
+export type { ListenerLimits, ListenerOptions } from "./options.ts";

@@ -5,13 +5,8 @@ import { systemClock, type Timer } from "#core/runtime";
 import { ConnectionPolicy } from "#proxy/policy";
 import { ConnectionLog } from "./access-log.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
-import {
-  type ConnectionEnds,
-  defaultLimits,
-  type ListenerLimits,
-  type ListenerOptions,
-  type SocketAddress,
-} from "./options.ts";
+import type { ConnectionEnds, SocketAddress } from "./ends.ts";
+import { defaultLimits, type ListenerLimits, type ListenerOptions } from "./options.ts";
 
 /** Numbers of a listener. */
 export interface ListenerStatus {

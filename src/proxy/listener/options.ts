@@ -3,18 +3,7 @@ import type { OnReadOpts, Socket } from "node:net";
 import type { Clock } from "#core/runtime";
 import type { PolicyStore } from "#proxy/policy";
 import type { AccessLog } from "./access-log.ts";
-
-/** An address and a port in text and host order. */
-export interface SocketAddress {
-  readonly address: string;
-  readonly port: number;
-}
-
-/** The two ends of a connection as the client means them. */
-export interface ConnectionEnds {
-  readonly source: SocketAddress;
-  readonly destination: SocketAddress;
-}
+import type { ConnectionEnds, SocketAddress } from "./ends.ts";
 
 /** Bounds that keep one client from taking what belongs to all. */
 export interface ListenerLimits {

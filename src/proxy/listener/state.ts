@@ -1,15 +1,11 @@
 /** The states of a connection, as unions: what holds, what comes next, which timer ends it. */
 import type { Permit } from "#proxy/policy";
+import type { LoggedExchange } from "./access-log.ts";
 import type { Answer } from "./answers.ts";
 
 /** A request that was sent on, until its answer has been relayed. */
-export interface Forwarded {
+export interface Forwarded extends LoggedExchange {
   readonly kind: "forwarded";
-  readonly permit: Permit;
-  readonly method: string;
-  readonly target: string;
-  readonly host: string;
-  readonly minorVersion: 0 | 1;
   readonly upgrade: string | undefined;
   /** Whether the client expects to send another request behind it. */
   readonly keepAlive: boolean;

@@ -1,7 +1,16 @@
 /** A whole proxy in the test's process, between real sockets: a client side of raw bytes, a server that records. */
 import { createServer as createHttpServer, type Server as HttpServer } from "node:http";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
-import type { AccessLogRecord, HttpRule, PolicyFilter, PolicyRef, StateChange } from "#contracts/proxy";
+import {
+  type AccessLogRecord,
+  expandRecordBatch,
+  formatRecordBatch,
+  type HttpRule,
+  type PolicyFilter,
+  type PolicyRef,
+  type RecordBatch,
+  type StateChange,
+} from "#contracts/proxy";
 import type { EndpointId, NumericIdentity, PolicySetId } from "#core/model";
 import { PolicyStore } from "#proxy/policy";
 import { AccessLog } from "./access-log.ts";
@@ -9,7 +18,7 @@ import { createListener, type Listener } from "./listener.ts";
 import type { ListenerLimits } from "./options.ts";
 
 /** The place that test rules come from. */
-export const testRef: PolicyRef = { kind: "CiliumNetworkPolicy", namespace: "default", name: "test", path: "spec" };
+const testRef: PolicyRef = { kind: "CiliumNetworkPolicy", namespace: "default", name: "test", path: "spec" };
 
 /** A state in which 127.0.0.1 is an endpoint with free egress, and ingress by the given filters. */
 export function stateOf(...ingress: Partial<PolicyFilter>[]): StateChange[] {
@@ -84,7 +93,10 @@ export async function startProxy(
     policy,
     listener,
     apply,
-    records: () => log.take(1e6).records.map((json) => JSON.parse(json) as AccessLogRecord),
+    records: () => {
+      const { entries, lost } = log.take(1e6);
+      return expandRecordBatch(JSON.parse(formatRecordBatch(entries, lost)) as RecordBatch);
+    },
     async close() {
       server.close();
       await listener.drain(0);

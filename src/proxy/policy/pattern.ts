@@ -29,6 +29,9 @@ function compile(source: string): Pattern | string {
     const literal = source.replaceAll("\\", "");
     return { source, matches: (text) => text === literal };
   }
+  // Nor do most of the others but for `.*` at the end; it matches anything but a line feed.
+  const start = /^([A-Za-z0-9/_\-~%=&:@,;!"'<># ]*)\.\*$/.exec(source)?.[1];
+  if (start !== undefined) return { source, matches: (text) => text.startsWith(start) && !text.includes("\n") };
   try {
     const regex = RE2JS.compile(source);
     return { source, matches: (text) => regex.testExact(text) };
