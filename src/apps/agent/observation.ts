@@ -89,7 +89,8 @@ export function startObservation(agent: NodeAgent, version: string): Observation
         mismatch && {
           nearest: { ref: nearest.ref, field: mismatch.path, expected: mismatch.expected, found: mismatch.found },
         }),
-      hint: remedy.yaml,
+      // One line, for a line of a terminal; JSON is YAML too.
+      hint: `to allow it, apply ${JSON.stringify(remedy.object)}`,
     };
   };
 
