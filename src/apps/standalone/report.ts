@@ -59,8 +59,11 @@ export function formatReport({ status, paths, apiPort, apiserverPid, tookMs }: S
       ["tsilium run --name web --label app=web -- python3 -m http.server 8000", "a workload with its own address"],
       ["tsilium apply -f policy.yaml --wait", "a policy, in force when the command returns"],
       ["tsilium observe --follow", "every verdict, and why"],
-      ["kubectl --kubeconfig $(tsilium kubeconfig --path) get cnp -A", "kubectl works too"],
-    ].map(([command, what]) => `  ${colours.cyan(`${prefix}${command}`)}\n      ${colours.dim(what!)}`),
+      [`kubectl --kubeconfig ${paths.adminKubeconfig} get cnp -A`, "kubectl works too"],
+    ].map(
+      ([command, what]) =>
+        `  ${colours.cyan(command!.startsWith("tsilium") ? `${prefix}${command}` : command)}\n      ${colours.dim(what!)}`,
+    ),
     "",
     colours.dim("Ctrl-C stops the workloads and removes everything."),
   );
