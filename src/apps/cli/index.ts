@@ -40,11 +40,8 @@ export async function runCli(argv: readonly string[]): Promise<number> {
 
 /** The whole command tree, as docs/reference/cli.md shows it. `finish` gets the exit code of the command that ran. */
 export async function buildProgram(finish: Finish): Promise<Command> {
-  const program = createProgram(finish);
   const { registerObserve } = await import("./observe/index.ts");
-  program.commandsGroup("Flows:");
-  registerObserve(program);
-  return program;
+  return createProgram(finish, registerObserve);
 }
 
 function withSubcommands(command: Command): Command[] {

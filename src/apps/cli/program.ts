@@ -36,13 +36,16 @@ const timeoutFlag = (milliseconds: number) =>
 const envFlag = () =>
   new Option("-e, --env <key=value>", "variable for the command (repeatable)").argParser(parsed(collectPair("--env")));
 
-/** Builds the tree. `finish` gets the exit code of whatever command runs. */
-export function createProgram(finish: Finish): Command {
+/**
+ * Builds the tree. `finish` gets the exit code of whatever command runs; `registerObserve` adds the command for flows, which is
+ * a module of its own.
+ */
+export function createProgram(finish: Finish, registerObserve?: (program: Command) => void): Command {
   const program = new Command("tsilium")
     .description("eBPF networking, policy and observability for Linux workloads")
     .enablePositionalOptions()
     .showHelpAfterError("(--help shows what there is)")
-    .helpCommand(false)
+    .addHelpCommand(new Command("help").argument("[command]").description("help for a command").helpGroup("About:"))
     .configureHelp({ showGlobalOptions: false });
 
   /** An action that finishes with the exit code its work yields. */
@@ -197,6 +200,9 @@ export function createProgram(finish: Finish): Command {
     .addOption(anyNamespaceFlag())
     .addOption(listFlag())
     .action(does(async (name, flags) => (await import("./objects/policy-get.ts")).getPolicies(name, flags)));
+
+  program.commandsGroup("Flows:");
+  registerObserve?.(program);
 
   program.commandsGroup("Inside:");
   const endpoint = program.command("endpoint").description("attachments of workloads to the network");

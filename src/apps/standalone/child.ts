@@ -115,7 +115,7 @@ export function createChild(options: ChildOptions): Child {
           end(
             "could not be started",
             false,
-            new TsiliumError("CHILD_FAILED", `can't start ${options.command}`, { cause }),
+            new TsiliumError("CHILD_FAILED", `can't start ${options.command} (${cause.message})`, { cause }),
           ),
         );
         // "close", not "exit": what it wrote last has been read by then.
