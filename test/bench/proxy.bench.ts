@@ -72,6 +72,11 @@ export const bench: Bench = {
         }
       }
       const best = (name: string) => runs.get(name)!.reduce((a, b) => (b.perSecond > a.perSecond ? b : a));
+      const median = (name: string) =>
+        quantile(
+          runs.get(name)!.map((run) => run.perSecond),
+          0.5,
+        );
       const cpu = (name: string) =>
         quantile(
           runs.get(name)!.map((run) => run.cpuUs),
@@ -79,18 +84,27 @@ export const bench: Bench = {
         );
       const mine = best(ours.name);
       const status = await agent.status();
-      const figures: Figure[] = contenders.map(({ name }, i) =>
-        compared(
-          {
-            name: `GET, ${connections} connections, against ${name} (best of ${rounds})`,
-            value: mine.perSecond,
-            unit: "requests/s",
-            percentiles: { p50: mine.p50, p90: mine.p90, p99: mine.p99 },
-          },
-          { name, value: best(name).perSecond },
-          i === 0 ? { atLeast: 0.7 } : undefined,
-        ),
-      );
+      const figures: Figure[] = [];
+      for (const { name } of contenders) {
+        const what = `GET, ${connections} connections, against ${name}`;
+        // The median carries the goal: the best of a few rounds on a busy machine flatters whoever was left alone.
+        figures.push(
+          compared(
+            { name: `${what} (median of ${rounds})`, value: median(ours.name), unit: "requests/s" },
+            { name, value: median(name) },
+            name === "haproxy" ? { atLeast: 0.7 } : undefined,
+          ),
+          compared(
+            {
+              name: `${what} (best of ${rounds})`,
+              value: mine.perSecond,
+              unit: "requests/s",
+              percentiles: { p50: mine.p50, p90: mine.p90, p99: mine.p99 },
+            },
+            { name, value: best(name).perSecond },
+          ),
+        );
+      }
       for (const { name } of contenders)
         figures.push(
           compared(
