@@ -3,6 +3,7 @@ import colours from "picocolors";
 import { stringify } from "yaml";
 import { formatProblems, type Paint, type Problem } from "#contracts/manifest";
 import { isPolicyKind, parsePolicy } from "#control/policy";
+import { compilePattern } from "#proxy/policy";
 import { ExitCode } from "../exit-codes.ts";
 import { readObjects, type WrittenObject } from "../objects/manifests.ts";
 import { readSources, type Source } from "../objects/sources.ts";
@@ -42,7 +43,7 @@ export function checkSources(sources: readonly Source[]): CheckResult {
       continue;
     }
     policies++;
-    const parsed = parsePolicy(one.object);
+    const parsed = parsePolicy(one.object, { compileRegex });
     const located = one.manifest.locateProblems(
       parsed.problems.map((each) => ({ ...each, path: below(one.root, each.path) })),
     );
@@ -59,6 +60,12 @@ export function checkSources(sources: readonly Source[]): CheckResult {
     });
   }
   return { objects, policies, problems: inReadingOrder(problems, sources), refused };
+}
+
+/** The judgement of the proxy that will have to match by it. */
+function compileRegex(pattern: string): string | undefined {
+  const compiled = compilePattern(pattern);
+  return typeof compiled === "string" ? compiled : undefined;
 }
 
 function below(root: string, path: string): string {
