@@ -5,12 +5,14 @@ import { dirname, join, resolve } from "node:path";
 import { abiGenerator } from "./abi/generator.ts";
 import { cliDocsGenerator } from "./cli-docs.ts";
 import type { Generator } from "./generator.ts";
+import { protobufGenerator } from "./protobuf.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 
 const generators: readonly Generator[] = [
   abiGenerator({ object: join(root, "build/bpf/abi.bpf.o"), headers: join(root, "bpf/include/abi") }),
   cliDocsGenerator({ root }),
+  protobufGenerator({ root, protos: "src/contracts/hubble/proto", into: "src/contracts/hubble/generated" }),
 ];
 
 const check = process.argv.includes("--check");
