@@ -32,7 +32,7 @@ export const worldAddresses = {
 } as const;
 
 /** What a peer answered; which fields depends on the order. */
-export interface Answer {
+interface Answer {
   readonly status?: number;
   readonly body?: string;
   readonly error?: string;

@@ -50,7 +50,7 @@ export type Order =
   | ({ readonly op: "delete" | "object" } & KubeRef);
 
 /** An object of the API server. */
-export interface KubeRef {
+interface KubeRef {
   readonly kubeconfig: string;
   readonly kind: string;
   readonly name: string;

@@ -16,7 +16,12 @@ import { cgroupMount, listCgroups, openCgroup, removeCgroupRoot } from "./cgroup
  * Ends workloads and the proxy; removes interfaces, programs, maps, routes, rules, namespaces, groups and run directory. Objects
  * in the state directory stay. Every step is tried whatever became of the others; what failed is in `problems`.
  */
-export async function removeNode(paths: InstancePaths, routers: readonly IpAddress[]): Promise<CleanupResult> {
+export async function removeNode(
+  paths: InstancePaths,
+  routers: readonly IpAddress[],
+  /** False where the network namespace belongs to an agent of another instance: its interfaces and routes are not ours. */
+  ownsNamespace = true,
+): Promise<CleanupResult> {
   const removed: string[] = [];
   const problems: string[] = [];
   const step = async (what: string, action: () => readonly string[] | Promise<readonly string[]>) => {
@@ -40,7 +45,7 @@ export async function removeNode(paths: InstancePaths, routers: readonly IpAddre
     return names.map((name) => `workload ${name.replace("_", "/")}`);
   });
   await step("proxy", () => stopProxy(paths.proxySocket));
-  await step("interfaces", () => removeInterfaces(kernel));
+  await step("interfaces", () => (ownsNamespace ? removeInterfaces(kernel) : []));
   await step("datapath", () => {
     if (!existsSync(paths.bpfDir)) return [];
     const report = cleanupDatapath(kernel, paths.bpfDir);
@@ -51,7 +56,7 @@ export async function removeNode(paths: InstancePaths, routers: readonly IpAddre
     ];
   });
   await step("routes", () => {
-    removeNodeTraces(kernel, routers);
+    if (ownsNamespace) removeNodeTraces(kernel, routers);
     return [];
   });
   await step("network namespaces", () => {

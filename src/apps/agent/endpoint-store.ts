@@ -18,7 +18,7 @@ import { type ReadableTable, Table, TsiliumError } from "#core/runtime";
 import type { RecordFolder } from "./files.ts";
 
 /** What an endpoint is made from. */
-export type NewEndpoint = Pick<EndpointFacts, "containerId" | "pod" | "netnsPath" | "interfaceName">;
+type NewEndpoint = Pick<EndpointFacts, "containerId" | "pod" | "netnsPath" | "interfaceName">;
 
 /** The store. */
 export interface EndpointStore {

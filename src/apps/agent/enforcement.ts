@@ -7,7 +7,7 @@
  * A round works off everything that changed up to its start; rounds never overlap.
  */
 
-import type { Endpoint } from "#control/endpoint";
+import { type Endpoint, endpointPrefixes } from "#control/endpoint";
 import type { IpcachePlanRow, PrefixIdentities } from "#control/identity";
 import { planIpcache } from "#control/identity";
 import { type PolicyEngine, type PolicySet, type Rule, unenforcedPolicy } from "#control/policy";
@@ -29,7 +29,7 @@ import type { ProxyLink } from "./proxy-link.ts";
 import { createWaitQueue, type WaitQueue } from "./wait-queue.ts";
 
 /** One change of what policy computes from. */
-export type PolicyInput =
+type PolicyInput =
   | { readonly kind: "rules"; readonly key: string; readonly rules: readonly Rule[] | undefined }
   | { readonly kind: "identity"; readonly identity: Identity }
   | { readonly kind: "identity-gone"; readonly id: NumericIdentity };
@@ -60,6 +60,8 @@ export interface Enforcement {
   prefixIdentities(): readonly Identity[];
   /** Resolves when everything told up to now is in force, or was tried. */
   settled(timeoutMs: number): Promise<boolean>;
+  /** Whether everything of an endpoint was carried to the kernel, or refused by it. */
+  isCarried(endpoint: Endpoint): boolean;
 }
 
 /** What the enforcement reads. */
@@ -277,6 +279,15 @@ export function createEnforcement(sources: EnforcementSources): Enforcement {
     },
     policyOf: (endpoint) => (endpoint.state.kind === "ready" ? engine.policyOf(endpoint.state.identity) : undefined),
     prefixIdentities: () => prefixes.list(),
+    isCarried(endpoint) {
+      const tried = (status: { readonly kind: string } | undefined) =>
+        status !== undefined && status.kind !== "pending";
+      return (
+        targets !== undefined &&
+        tried(targets.endpoints.status.get(endpoint.id)) &&
+        endpointPrefixes(endpoint).every((prefix) => tried(targets?.ipcache.status.get(prefix)))
+      );
+    },
     settled(timeoutMs) {
       const target = computed;
       return waiting.until(() => realised >= target, timeoutMs);

@@ -29,7 +29,8 @@ export async function takeAgentLock(instance: string): Promise<() => void> {
   return () => server.close();
 }
 
-function askHolder(): Promise<{ pid: number; instance: string } | undefined> {
+/** Who holds the lock of this network namespace; undefined if nobody does, or it does not answer. */
+export function askHolder(): Promise<{ readonly pid: number; readonly instance: string } | undefined> {
   return new Promise((resolve) => {
     const socket = createConnection(lockName);
     let text = "";

@@ -27,7 +27,7 @@ import { startProxyProcess } from "./proxy-process.ts";
 import { containerIdOf, createWorkloads, isWorkloadOf, type Workloads } from "./workloads.ts";
 
 /** What exists only while the API server is known. */
-export interface Connected {
+interface Connected {
   readonly kube: KubeClient;
   readonly objects: FollowedObjects;
   readonly identities: ClusterIdentities;
@@ -198,12 +198,7 @@ export async function openNodeAgent(
       if (problem) throw new TsiliumError("INTERFACE_FAILED", `the endpoint's interface could not be made: ${problem}`);
       const done = () => {
         const now = store.table.get(id);
-        return (
-          now === undefined ||
-          (now.state.kind === "ready" &&
-            (targets?.endpoints.status.get(id)?.kind ?? "pending") !== "pending" &&
-            enforcement.realised === enforcement.computed)
-        );
+        return now === undefined || (now.state.kind === "ready" && enforcement.isCarried(now));
       };
       if (!(await enforcement.waiting.until(done, connectMs))) {
         throw new TsiliumError(
@@ -236,6 +231,7 @@ export async function openNodeAgent(
     if (problem)
       throw new TsiliumError("INTERFACE_FAILED", `the endpoint's interface could not be removed: ${problem}`);
     newPods.delete(id);
+    reported.delete(id);
     store.remove(id);
     connected?.writer.endpointGone(endpoint);
   }
@@ -258,6 +254,7 @@ export async function openNodeAgent(
           if (!object) continue;
           const key = policyKey(object);
           const judged = policies.table.get(key);
+          if (!current) writer.policyGone(object);
           if (judged && current) writer.policy(current as PolicyObject, judged);
           if (judged?.rules !== inForce.get(key)) {
             if (judged) inForce.set(key, judged.rules);
@@ -285,13 +282,20 @@ export async function openNodeAgent(
     });
   }
 
-  /** Says in the API what holds now. */
+  /** Says in the API what holds now, of endpoints of which something changed. */
   function report(): void {
     if (!connected) return;
-    for (const endpoint of store.table.values())
-      if (endpoint.state.kind !== "disconnecting")
-        connected.writer.endpoint(endpoint, enforcement.policyOf(endpoint), podOf(endpoint));
+    for (const endpoint of store.table.values()) {
+      if (endpoint.state.kind === "disconnecting") continue;
+      const policy = enforcement.policyOf(endpoint);
+      const pod = podOf(endpoint);
+      const last = reported.get(endpoint.id);
+      if (last?.endpoint === endpoint && last.policy === policy && last.pod === pod) continue;
+      reported.set(endpoint.id, { endpoint, policy, pod });
+      connected.writer.endpoint(endpoint, policy, pod);
+    }
   }
+  const reported = new Map<EndpointId, { endpoint: Endpoint; policy: unknown; pod: Pod | undefined }>();
 
   const nodeTimer = setInterval(() => {
     const next = observeNode(datapath.kernel, options);
@@ -302,10 +306,11 @@ export async function openNodeAgent(
     connected?.writer.node(masqueradeTexts(plan));
     enforcement.touch();
   }, nodeWatchMs).unref();
-  const { ct4, ct6 } = datapath.loaded.maps;
+  const { ct4, ct6, nat } = datapath.loaded.maps;
   const sweeper = startSweeper({
     ct4,
     ct6,
+    nat,
     intervalMs: sweepMs,
     report: (results) => log.debug({ results }, "conntrack swept"),
     onProblem: (error) => log.warn({ error }, "conntrack not swept"),

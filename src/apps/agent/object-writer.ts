@@ -13,6 +13,7 @@ export interface ObjectWriter {
   endpoint(endpoint: Endpoint, policy: PolicySet | undefined, pod: Pod | undefined): void;
   endpointGone(endpoint: Endpoint): void;
   policy(object: PolicyObject, judged: JudgedPolicy): void;
+  policyGone(object: PolicyObject): void;
   node(addresses: { readonly ipv4?: string; readonly ipv6?: string }): void;
   /** Resolves when nothing is being written. */
   idle(): Promise<void>;
@@ -95,6 +96,7 @@ export function createObjectWriter(kube: KubeClient, options: AgentOptions, log:
       const { namespace, name, uid } = endpoint.pod;
       const key = `CiliumEndpoint/${namespace}/${name}`;
       write(key, "gone", () => kube.delete("CiliumEndpoint", { namespace, name }));
+      written.delete(key);
       written.delete(`Pod/${namespace}/${name}/${uid}`);
     },
     policy(object, judged) {
@@ -114,7 +116,7 @@ export function createObjectWriter(kube: KubeClient, options: AgentOptions, log:
                 .join("; ")
                 .slice(0, 4000),
       };
-      const key = `${object.kind}/${object.metadata.namespace ?? ""}/${object.metadata.name}/${object.metadata.uid}`;
+      const key = policyStatusKey(object);
       const present = conditionOf(object);
       if (present?.status === condition.status && present.message === condition.message) return;
       write(key, condition, () =>
@@ -126,6 +128,7 @@ export function createObjectWriter(kube: KubeClient, options: AgentOptions, log:
         ),
       );
     },
+    policyGone: (object) => void written.delete(policyStatusKey(object)),
     node(addresses) {
       const { nodeName, podCidr4, podCidr6 } = options;
       const podCIDRs = [formatPrefix(podCidr4), formatPrefix(podCidr6)];
@@ -158,6 +161,10 @@ const now = () => new Date().toISOString().replace(/\.\d+Z$/, "Z");
 function refOf(object: KubeObject): { name: string; namespace?: string } {
   const { name = "", namespace } = object.metadata;
   return namespace ? { name, namespace } : { name };
+}
+
+function policyStatusKey({ kind, metadata }: PolicyObject): string {
+  return `${kind}/${metadata.namespace ?? ""}/${metadata.name}/${metadata.uid}`;
 }
 
 function conditionOf(object: PolicyObject): Condition | undefined {

@@ -4,7 +4,7 @@ import { createKubeClient, type Kind, type KubeClient, type KubeKinds, objectKey
 import { errorMessage, type Logger, type ReadableTable, Table, TsiliumError } from "#core/runtime";
 
 /** All objects of one kind. */
-export interface Followed<K extends Kind> {
+interface Followed<K extends Kind> {
   readonly kind: K;
   /** `namespace/name` (or `name`) -> object. */
   readonly table: ReadableTable<string, KubeKinds[K]>;

@@ -237,10 +237,13 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
     const timeoutMs = Math.min(wait.timeoutMs ?? 10_000, 60_000);
     const version = Number(wait.resourceVersion ?? 0);
     let missing: string | undefined;
+    // What comes after the awaited object was seen is not waited for: on a busy node there is always something.
+    let target: number | undefined;
     const seen = (): boolean => {
-      missing = notSeen(wait, version);
-      if (missing === undefined && enforcement.realised < enforcement.computed)
-        missing = `revision ${enforcement.computed} (realised: ${enforcement.realised})`;
+      missing = target === undefined ? notSeen(wait, version) : undefined;
+      if (missing !== undefined) return false;
+      target ??= enforcement.computed;
+      if (enforcement.realised < target) missing = `revision ${target} (realised: ${enforcement.realised})`;
       return missing === undefined;
     };
     const done = await enforcement.waiting.until(seen, timeoutMs);

@@ -15,12 +15,12 @@ import type { PolicySetId } from "#core/model";
 import { type Logger, TsiliumError } from "#core/runtime";
 
 /** An endpoint as the proxy shall know it, with the engine's own set. */
-export interface ProxyEndpointWanted extends Omit<ProxyEndpoint, "policySet"> {
+interface ProxyEndpointWanted extends Omit<ProxyEndpoint, "policySet"> {
   readonly policy: PolicySet;
 }
 
 /** What the proxy shall judge by. */
-export interface ProxyWanted {
+interface ProxyWanted {
   readonly endpoints: readonly ProxyEndpointWanted[];
   /** Prefix -> identity. */
   readonly ipcache: ReadonlyMap<string, IpcacheEntry["identity"]>;
@@ -59,6 +59,8 @@ export function createProxyLink(options: {
   let message: string | undefined;
   let waiting: (() => void)[] = [];
   let wanted = false;
+  /** Whether somebody has waited for the connection in vain: the next ones don't. */
+  let waitedInVain = false;
   let restart: NodeJS.Timeout | undefined;
   let restartMs = 100;
   let closed = false;
@@ -74,12 +76,21 @@ export function createProxyLink(options: {
       path: options.socketPath,
       retryMs: 20,
       onRecords: options.onRecords,
+      onIncompatible(other, reason) {
+        // Its connections end with it; they would end anyway once their policy can't be told any more.
+        log.warn({ pid: other, reason }, "proxy of another version replaced");
+        message = reason;
+        process.kill(other, "SIGTERM");
+        pid = undefined;
+        scheduleRestart();
+      },
       onSession(welcome, reason) {
         if (welcome) {
           pid = welcome.pid;
           port = welcome.listeners[0]?.port ?? 0;
           message = undefined;
           restartMs = 100;
+          waitedInVain = false;
           log.info({ pid, port }, "proxy connected");
           for (const done of waiting.splice(0)) done();
           options.onConnected();
@@ -175,7 +186,7 @@ export function createProxyLink(options: {
     async ensure(withinMs) {
       if (!options.enabled) return;
       wanted = true;
-      if (client?.connected()) return;
+      if (client?.connected() || waitedInVain) return;
       connect();
       const connected = new Promise<void>((resolve) => waiting.push(resolve));
       // One that lives already needs a moment to greet; only then a new one is started.
@@ -188,6 +199,7 @@ export function createProxyLink(options: {
       scheduleRestart();
       const late = new Promise<void>((resolve) => setTimeout(resolve, withinMs).unref());
       await Promise.race([connected, late]);
+      waitedInVain = !client?.connected();
     },
     async publish(now) {
       if (!client) return;

@@ -7,7 +7,7 @@ import { createLogger, errorCode, errorMessage, TsiliumError } from "#core/runti
 import type { Observer } from "#observer/server";
 import { removeNode } from "./cleanup.ts";
 import { serveLocalApi } from "./local-api.ts";
-import { takeAgentLock } from "./lock.ts";
+import { askHolder, takeAgentLock } from "./lock.ts";
 import { agentMetrics } from "./metrics.ts";
 import { agentAnswers, openNodeAgent } from "./node-agent.ts";
 import { type Observation, startObservation } from "./observation.ts";
@@ -136,5 +136,7 @@ export async function cleanupNode(env: Environment = process.env): Promise<Clean
   const { paths } = options;
   if (await agentAnswers(paths.agentSocket))
     throw new TsiliumError("AGENT_RUNNING", `an agent serves ${paths.agentSocket}; it has to clean up itself`);
-  return removeNode(paths, [routerAddress(options.podCidr4), routerAddress(options.podCidr6)]);
+  const holder = await askHolder();
+  const ours = holder === undefined || holder.instance === paths.instance;
+  return removeNode(paths, [routerAddress(options.podCidr4), routerAddress(options.podCidr6)], ours);
 }

@@ -26,6 +26,8 @@ export interface ProxyClientOptions {
     welcome: Extract<ProxyMessage, { kind: "welcome" }> | undefined,
     reason: string | undefined,
   ) => void;
+  /** The proxy is of a version that this agent can't talk to: only another proxy helps. Called once for each attempt. */
+  readonly onIncompatible?: (pid: number, reason: string) => void;
   /** Pause before another attempt; default 100 ms, doubling up to 2 s. */
   readonly retryMs?: number;
   readonly clock?: Clock;
@@ -163,8 +165,11 @@ class Client implements ProxyClient {
   #take(message: ProxyMessage): string | undefined {
     switch (message.kind) {
       case "welcome":
-        if (message.protocol !== proxyProtocolVersion)
-          return `the proxy speaks protocol ${message.protocol}, this agent ${proxyProtocolVersion}: restart the proxy`;
+        if (message.protocol !== proxyProtocolVersion) {
+          const reason = `the proxy speaks protocol ${message.protocol}, this agent ${proxyProtocolVersion}: restart the proxy`;
+          this.#options.onIncompatible?.(message.pid, reason);
+          return reason;
+        }
         this.#retryMs = this.#options.retryMs ?? 100;
         this.#welcomed = true;
         this.#options.onSession?.(message, undefined);

@@ -1,6 +1,7 @@
 /** Sweeping the LRU maps: forgotten connections and masquerade mappings go before the LRU has to guess. */
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { Ct4Key, Ct6Key, CtEntry } from "#contracts/bpf";
+import type { Ct4Key, Ct6Key, CtEntry, NatKey, NatValue } from "#contracts/bpf";
+import { protocolNumbers } from "#core/model";
 import { errorMessage } from "#core/runtime";
 
 /** A map that is read slice by slice, so that a large one does not hold up the event loop. */
@@ -36,10 +37,17 @@ export async function sweepMap<K, V>(
   return { name: map.name, seen, removed };
 }
 
-/** Sweeps conntrack at intervals until closed. `report` gets each round's results. */
+/**
+ * After this many seconds without a packet nothing uses a masquerade mapping any more: longer than conntrack keeps the
+ * connection (`enum ct_lifetime` of bpf/lib/conntrack.h: 8000 s for TCP, at most 60 s for all else).
+ */
+const natSilentSeconds = { tcp: 8200, other: 120 } as const;
+
+/** Sweeps conntrack and masquerade mappings at intervals until closed. `report` gets each round's results. */
 export function startSweeper(options: {
   readonly ct4: SliceDoor<Ct4Key, CtEntry>;
   readonly ct6: SliceDoor<Ct6Key, CtEntry>;
+  readonly nat: SliceDoor<NatKey, NatValue>;
   readonly intervalMs: number;
   readonly report: (results: readonly SweepResult[]) => void;
   readonly onProblem: (message: string) => void;
@@ -50,7 +58,13 @@ export function startSweeper(options: {
     try {
       const nowSeconds = monotonicSeconds();
       const gone = (_: unknown, entry: CtEntry) => entry.expires < nowSeconds;
-      options.report([await sweepMap(options.ct4, gone), await sweepMap(options.ct6, gone)]);
+      const silent = ({ protocol }: NatKey, { lastSeen }: NatValue) =>
+        lastSeen + (protocol === protocolNumbers.TCP ? natSilentSeconds.tcp : natSilentSeconds.other) < nowSeconds;
+      options.report([
+        await sweepMap(options.ct4, gone),
+        await sweepMap(options.ct6, gone),
+        await sweepMap(options.nat, silent),
+      ]);
     } catch (error) {
       options.onProblem(errorMessage(error));
     }
@@ -65,6 +79,6 @@ export function startSweeper(options: {
 }
 
 /** Seconds of CLOCK_MONOTONIC, as the programs count them. */
-export function monotonicSeconds(): number {
+function monotonicSeconds(): number {
   return Number(process.hrtime.bigint() / 1_000_000_000n);
 }
