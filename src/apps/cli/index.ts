@@ -17,11 +17,13 @@ const quick = new Set(["run", "exec", "stop"]);
  * The caller sets process.exitCode, so that output is flushed.
  */
 export async function runCli(argv: readonly string[]): Promise<number> {
-  // `tsilium get pods | head` closes our stdout early: that is the reader's right, not a failure.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(ExitCode.ok);
-    throw error;
-  });
+  // `tsilium get pods | head` closes our stdout early: that is the reader's right, not a failure. A node goes on without readers.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+      if (argv[0] !== "up") process.exit(ExitCode.ok);
+    });
+  }
   let code: number = ExitCode.ok;
   const finish: Finish = (exitCode) => {
     code = exitCode;

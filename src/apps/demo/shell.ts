@@ -2,7 +2,8 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { resolve } from "node:path";
 import { promisify } from "node:util";
-import { errorMessage, TsiliumError } from "#core/runtime";
+import { createAgentClient } from "#contracts/agent";
+import { errorCode, errorMessage, instancePaths, TsiliumError } from "#core/runtime";
 
 /** The checkout or the installed package. */
 const root = resolve(import.meta.dirname, "../../..");
@@ -68,7 +69,8 @@ export async function createDemoNode(instance: string): Promise<DemoNode> {
     return { exitCode, text };
   }
 
-  // A namespace of a demo that was killed; its node, if it still runs, is another matter and is refused by `up`.
+  await refuseSecondDemo(instance);
+  // What a demo left that was killed together with its node.
   await run("ip", ["netns", "delete", namespace]).catch(() => undefined);
   try {
     await run("ip", ["netns", "add", namespace]);
@@ -85,7 +87,8 @@ export async function createDemoNode(instance: string): Promise<DemoNode> {
       return supervisor !== undefined && supervisor.exitCode === null && supervisor.signalCode === null;
     },
     start() {
-      const child = spawn("nsenter", inside(launcher, ["up"]), {
+      // A demo that is killed takes its node along, which then cleans up by itself.
+      const child = spawn("setpriv", ["--pdeathsig", "TERM", "--", "nsenter", ...inside(launcher, ["up"])], {
         cwd: root,
         env: { ...env, ...colour },
         stdio: ["ignore", "pipe", "pipe"],
@@ -129,4 +132,21 @@ export async function createDemoNode(instance: string): Promise<DemoNode> {
       return left;
     },
   };
+}
+
+/** Two demos of one name would take each other's node away. */
+async function refuseSecondDemo(instance: string): Promise<void> {
+  const client = createAgentClient(instancePaths({ TSILIUM_INSTANCE: instance }).agentSocket);
+  try {
+    const { pid } = await client.status();
+    throw new TsiliumError(
+      "AGENT_ALREADY_RUNNING",
+      `a node named ${instance} is running already (its agent is process ${pid}): another demo? End that one, or remove it with \`TSILIUM_INSTANCE=${instance} tsilium cleanup --objects\``,
+      { details: { pid } },
+    );
+  } catch (error) {
+    if (errorCode(error) !== "AGENT_NOT_RUNNING") throw error;
+  } finally {
+    client.close();
+  }
 }
