@@ -1,5 +1,6 @@
 /** Logging: one JSON line per entry, constant message, values as fields. Per-packet facts are flows, not log lines. */
-import pino from "pino";
+import { createRequire } from "node:module";
+import type { pino as Pino } from "pino";
 
 /** What modules log through. */
 export interface Logger {
@@ -11,6 +12,8 @@ export interface Logger {
 
 /** A logger to stderr for one component; the level comes from TSILIUM_LOG_LEVEL (debug, info, warn, error; default info). */
 export function createLogger(component: string): Logger {
+  // Loaded by the first logger: a short-lived command that logs nothing would spend a tenth of its time on it.
+  const { pino } = createRequire(import.meta.url)("pino") as { pino: typeof Pino };
   return pino(
     {
       base: { component },
