@@ -99,16 +99,21 @@ function get(url: string, method: string, timeoutMs: number): Promise<Result> {
       incoming.on("error", (error) => resolve({ error: error.message }));
     });
     // Where it stood when it failed, for the message: a lost SYN looks like an unanswered request otherwise.
-    let stage = "connecting";
-    outgoing.on("socket", (socket) =>
+    let stage = "not started";
+    let port: number | undefined;
+    outgoing.on("socket", (socket) => {
+      stage = "connecting";
       socket.once("connect", () => {
-        stage = `connected from port ${socket.localPort}`;
-      }),
-    );
-    const timer = setTimeout(() => outgoing.destroy(new Error("timeout")), timeoutMs);
+        stage = "connected";
+      });
+    });
+    const timer = setTimeout(() => {
+      port = outgoing.socket?.localPort;
+      outgoing.destroy(new Error("timeout"));
+    }, timeoutMs);
     outgoing.on("error", (error: NodeJS.ErrnoException) => {
       clearTimeout(timer);
-      resolve({ error: error.code ?? error.message, stage });
+      resolve({ error: error.code ?? error.message, stage: port === undefined ? stage : `${stage} from port ${port}` });
     });
     outgoing.end();
   });

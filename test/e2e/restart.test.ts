@@ -46,8 +46,8 @@ describe("enforcement outlives the agent", () => {
     await node.startAgent();
     assert.equal(node.agentReady.restoredEndpoints, 3);
     const [plain, proxied, transfer, denied] = await work;
-    assert.deepEqual(plain.statuses, { 200: 500 });
-    assert.deepEqual(proxied.statuses, { 200: 500 });
+    assert.deepEqual([plain.statuses, plain.failures], [{ 200: 500 }, []]);
+    assert.deepEqual([proxied.statuses, proxied.failures], [{ 200: 500 }, []]);
     assert.equal(transfer.error, undefined);
     assert.equal(transfer.received, transfer.sent);
     assert.ok(Number(transfer.sent) >= 200_000_000);
