@@ -127,6 +127,8 @@ inline_always int admit_known(struct __sk_buff *skb, const struct packet *packet
 		flow->reported = 1;
 		return DROP_POLICY_DENIED;
 	}
+	if (entry->flags & CT_F_PROXIED && flow->reply)
+		return DROP_INVALID_SOURCE_IP; /* only the proxy answers a client whose connection ends there */
 	if (ct_advance(entry, packet) && config && config->flags & NODE_F_TRACE_CLOSE) {
 		__builtin_memset(&flow->decided, 0, sizeof(flow->decided));
 		notify(skb, packet, flow, EVENT_TRACE, outcome(VERDICT_FORWARDED, DROP_NONE));

@@ -46,8 +46,6 @@ inline_always int send_from_endpoint(struct __sk_buff *skb, const struct packet 
 		flow->to_proxy = 1;
 	else
 		reason = admit(skb, packet, flow);
-	if (!reason && flow->ct_flags & CT_F_PROXIED && flow->reply)
-		reason = DROP_INVALID_SOURCE_IP; /* only the proxy answers a client whose connection ends there */
 	if (reason)
 		return drop(skb, packet, flow, reason);
 	count_forwarded(skb, DIRECTION_EGRESS);

@@ -23,6 +23,7 @@ import {
   type IpAddress,
   type NumericIdentity,
   type PolicySetId,
+  type Prefix,
   parseAddress,
   parsePrefix,
   prefixContains,
@@ -40,6 +41,8 @@ export interface LoadedCase {
   readonly accepted: boolean;
   /** Repaired text of the first refused document; undefined if there is none. */
   readonly repaired: string | undefined;
+  /** What the ipcache holds beside the endpoints' addresses. */
+  readonly prefixes: readonly { readonly prefix: Prefix; readonly identity: NumericIdentity }[];
   /** Longest-prefix lookup, as the ipcache answers. */
   identityOf(address: IpAddress): NumericIdentity;
 }
@@ -81,21 +84,25 @@ export function loadCase(file: CaseFile): LoadedCase {
   const prefixes = createPrefixIdentities();
   for (const identity of prefixes.update(engine.neededPrefixes()).added) engine.upsertIdentity(identity);
   engine.flush();
+  const outside = [
+    ...["0.0.0.0/0", "::/0"].map((text, i) => ({
+      prefix: parsePrefix(text)!,
+      identity: i === 0 ? Reserved["world-ipv4"] : Reserved["world-ipv6"],
+    })),
+    ...prefixes.list().map(({ prefix, id }) => ({ prefix: parsePrefix(prefix!)!, identity: id })),
+    ...hostAddresses.map((address) => ({ prefix: hostPrefix(address), identity: Reserved.host })),
+  ];
   const ipcache = [
-    ...hostAddresses.map((address) => ({ prefix: hostPrefix(address), id: Reserved.host })),
-    ...file.endpoints.flatMap((endpoint) =>
-      endpoint.ips.map((ip) => ({ prefix: hostPrefix(ip), id: endpoint.identity })),
-    ),
-    ...prefixes.list().map(({ prefix, id }) => ({ prefix: parsePrefix(prefix!)!, id })),
+    ...outside,
+    ...file.endpoints.flatMap(({ ips, identity }) => ips.map((ip) => ({ prefix: hostPrefix(ip), identity }))),
   ].sort((a, b) => b.prefix.length - a.prefix.length);
   return {
     engine,
     problems,
     accepted,
     repaired,
-    identityOf: (address) =>
-      ipcache.find(({ prefix }) => prefixContains(prefix, address))?.id ??
-      Reserved[address.family === 4 ? "world-ipv4" : "world-ipv6"],
+    prefixes: outside,
+    identityOf: (address) => ipcache.find(({ prefix }) => prefixContains(prefix, address))!.identity,
   };
 }
 
@@ -135,16 +142,28 @@ export interface FlowOutcome {
   readonly rule: string;
 }
 
-/** Judges a flow as the kernel (egress of the source, then ingress of the destination) and the proxy would. */
-export function judgeFlow(loaded: LoadedCase, file: CaseFile, flow: CaseFlow): FlowOutcome {
+/** One judgement: of whose policy, in which direction, about whom. */
+export interface Step {
+  readonly subject: NumericIdentity;
+  readonly direction: Direction;
+  readonly peer: NumericIdentity;
+}
+
+/** What judges a flow, in this order, until one says no: egress of the source, then ingress of the destination. */
+export function stepsOf(loaded: LoadedCase, file: CaseFile, flow: CaseFlow): readonly Step[] {
   const source = identityOfParty(flow.from, flow, loaded, file);
   const destination = identityOfParty(flow.to, flow, loaded, file);
-  const steps: [subject: NumericIdentity, direction: Direction, peer: NumericIdentity][] = [];
-  if (flow.from.kind === "endpoint") steps.push([source, "egress", destination]);
-  if (flow.to.kind === "endpoint") steps.push([destination, "ingress", source]);
+  return [
+    ...(flow.from.kind === "endpoint" ? [{ subject: source, direction: "egress", peer: destination } as const] : []),
+    ...(flow.to.kind === "endpoint" ? [{ subject: destination, direction: "ingress", peer: source } as const] : []),
+  ];
+}
+
+/** Judges a flow as the kernel and the proxy would. */
+export function judgeFlow(loaded: LoadedCase, file: CaseFile, flow: CaseFlow): FlowOutcome {
   let verdict: Decision["verdict"] = "FORWARDED";
   const rules: string[] = [];
-  for (const [subject, direction, peer] of steps) {
+  for (const { subject, direction, peer } of stepsOf(loaded, file, flow)) {
     const set = loaded.engine.policyOf(subject) ?? unenforcedPolicy;
     const decision = decide(set, direction, peer, flow.protocol, flow.port);
     for (const ref of set.provenance[decision.entry?.cookie ?? 0] ?? []) rules.push(`${ref.name} ${ref.path}`.trim());
@@ -216,12 +235,13 @@ export function problemRows(problems: readonly Problem[]): CaseProblem[] {
   }));
 }
 
-function identityOfParty(party: CaseParty, flow: CaseFlow, loaded: LoadedCase, file: CaseFile): NumericIdentity {
+/** Who a party is. */
+export function identityOfParty(party: CaseParty, flow: CaseFlow, loaded: LoadedCase, file: CaseFile): NumericIdentity {
   return party.kind === "host" ? Reserved.host : loaded.identityOf(addressOfParty(party, flow, file));
 }
 
 /** The address that a party has in the flow's family. */
-function addressOfParty(party: CaseParty, flow: CaseFlow, file: CaseFile): IpAddress {
+export function addressOfParty(party: CaseParty, flow: CaseFlow, file: CaseFile): IpAddress {
   const candidates =
     party.kind === "endpoint"
       ? endpointOf(file, party.name).ips

@@ -32,8 +32,11 @@ export interface Ipv6 {
   readonly source: string;
   readonly destination: string;
   readonly hopLimit?: number;
+  /** Protocol behind the extension headers. */
   readonly nextHeader?: number;
   readonly payloadLength?: number;
+  /** Extension headers, whole; the first byte of each is set to what follows. */
+  readonly extensions?: readonly { readonly type: number; readonly bytes: Uint8Array }[];
 }
 
 export interface Tcp {
@@ -46,7 +49,8 @@ export interface Tcp {
   readonly headerWords?: number;
 }
 
-export interface Udp {
+/** UDP, or SCTP with a verification tag of zero. */
+export interface Ports {
   readonly source: number;
   readonly destination: number;
 }
@@ -70,7 +74,8 @@ export interface PacketLayers {
   readonly ipv4?: Ipv4;
   readonly ipv6?: Ipv6;
   readonly tcp?: Tcp;
-  readonly udp?: Udp;
+  readonly udp?: Ports;
+  readonly sctp?: Ports;
   /** ICMP or, under ipv6, ICMPv6. */
   readonly icmp?: Icmp;
   /** Bytes behind the last header. */
@@ -109,11 +114,19 @@ function tcpHeader(tcp: Tcp): Buffer {
   return header;
 }
 
-function udpHeader(udp: Udp, payload: Uint8Array): Buffer {
+function udpHeader(udp: Ports, payload: Uint8Array): Buffer {
   const header = Buffer.alloc(8);
   header.writeUInt16BE(udp.source, 0);
   header.writeUInt16BE(udp.destination, 2);
   header.writeUInt16BE(8 + payload.length, 4);
+  return header;
+}
+
+/** Its CRC is left out: nobody on the way checks it. */
+function sctpHeader(sctp: Ports): Buffer {
+  const header = Buffer.alloc(12);
+  header.writeUInt16BE(sctp.source, 0);
+  header.writeUInt16BE(sctp.destination, 2);
   return header;
 }
 
@@ -139,6 +152,8 @@ function transport(layers: PacketLayers): Transport {
     return { protocol: protocolNumbers.TCP, bytes: join(tcpHeader(layers.tcp)), checksumAt: 16, pseudo: true };
   if (layers.udp)
     return { protocol: protocolNumbers.UDP, bytes: join(udpHeader(layers.udp, payload)), checksumAt: 6, pseudo: true };
+  if (layers.sctp)
+    return { protocol: protocolNumbers.SCTP, bytes: join(sctpHeader(layers.sctp)), checksumAt: -1, pseudo: false };
   if (layers.icmp) {
     const v6 = layers.ipv6 !== undefined;
     const protocol = v6 ? protocolNumbers.ICMPV6 : protocolNumbers.ICMP;
@@ -177,10 +192,16 @@ function network(layers: PacketLayers): { readonly type: number; readonly bytes:
   if (layers.ipv6) {
     const ip = layers.ipv6;
     const nextHeader = ip.nextHeader ?? upper.protocol;
+    const extensions = (ip.extensions ?? []).map(({ bytes }, i, all) => {
+      const extension = Buffer.from(bytes);
+      extension[0] = all[i + 1]?.type ?? nextHeader;
+      return extension;
+    });
+    const bytes = Buffer.concat([...extensions, upper.bytes]);
     const header = Buffer.alloc(40);
     header[0] = 0x60;
-    header.writeUInt16BE(ip.payloadLength ?? upper.bytes.length, 4);
-    header[6] = nextHeader;
+    header.writeUInt16BE(ip.payloadLength ?? bytes.length, 4);
+    header[6] = ip.extensions?.[0]?.type ?? nextHeader;
     header[7] = ip.hopLimit ?? 64;
     header.set(address(ip.source, 6), 8);
     header.set(address(ip.destination, 6), 24);
@@ -189,7 +210,8 @@ function network(layers: PacketLayers): { readonly type: number; readonly bytes:
     pseudo.writeUInt32BE(upper.bytes.length, 32);
     pseudo[39] = nextHeader;
     seal(pseudo);
-    return { type: 0x86dd, bytes: Buffer.concat([header, upper.bytes]) };
+    upper.bytes.copy(bytes, bytes.length - upper.bytes.length);
+    return { type: 0x86dd, bytes: Buffer.concat([header, bytes]) };
   }
   if (layers.arp) {
     const arp = Buffer.alloc(28);

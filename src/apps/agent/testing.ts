@@ -1,0 +1,5 @@
+/**
+ * For tests that fill the kernel's maps without an agent: the agent's own conversion.
+ * @module
+ */
+export { kernelPolicy } from "./kernel-policy.ts";
