@@ -135,7 +135,16 @@ function picked(event: Expected) {
 
 type Expected = Pick<
   VerdictEvent,
-  "verdict" | "reason" | "direction" | "match" | "srcIdentity" | "dstIdentity" | "protocol" | "policyCookie" | "flags"
+  | "subject"
+  | "verdict"
+  | "reason"
+  | "direction"
+  | "match"
+  | "srcIdentity"
+  | "dstIdentity"
+  | "protocol"
+  | "policyCookie"
+  | "flags"
 >;
 
 /** One event for each step that is reached, as the engine decides it. */
