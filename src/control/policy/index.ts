@@ -3,6 +3,16 @@
  * proxy; what these decide, and why. Pure: runs in the agent, in tests, in a browser. Semantics follow Cilium.
  * @module
  */
+
+export {
+  type ComparedStatement,
+  compareStatements,
+  type ExplainedFlow,
+  formatTransport,
+  type Mismatch,
+  meansPeer,
+  type NearestStatement,
+} from "./compare.ts";
 export { type Decision, decide, type PolicyMatch } from "./decide.ts";
 export { describeRule } from "./describe.ts";
 export {
@@ -13,20 +23,16 @@ export {
   unenforcedPolicy,
 } from "./engine.ts";
 export {
-  describeIdentity,
-  type ExplainedFlow,
   type Explanation,
   explainFlow,
   formatExplanation,
   formatRuleRef,
-  formatTransport,
-  type Mismatch,
-  type NearestStatement,
-  type Remedy,
 } from "./explain.ts";
 export { formatMaskedPort, type MaskedPort, maskRange } from "./masks.ts";
+export { describeIdentity, tellingLabels } from "./naming.ts";
 export { isPolicyKind, type ParsedPolicy, parsePolicy } from "./parse.ts";
 export { type Entry, type EntryAction, l4Prefix, type PolicySet, precedenceOf } from "./policy-set.ts";
 export type { ParseOptions } from "./reader.ts";
+export { type Remedy, smallestPolicy } from "./remedy.ts";
 export { type Repair, repairPolicy } from "./repair.ts";
 export type { HttpRule, ObjectRef, Peer, PolicyKind, PortList, PortMatch, Rule, RuleRef, Statement } from "./rule.ts";
