@@ -1,6 +1,8 @@
 // Load generator for the datapath benchmarks: one thread, blocking sockets, no allocation while measuring, so that what is
 // measured is the network between two namespaces. Usage: load server PORT | load rr|crr|stream ADDRESS PORT SECONDS
 // A client prints one line of JSON. Times are microseconds.
+// Two more clients tell when something became possible, in nanoseconds of the monotonic clock that all processes share:
+// load once ADDRESS PORT (the first answer) and load watch ADDRESS[,ADDRESS...] PORT (each change between open and closed).
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
@@ -14,6 +16,8 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -152,14 +156,67 @@ int measure(const std::string &mode, const Target &target, double seconds) {
   return 0;
 }
 
+// Whether a new connection is let in. A SYN that passes is answered before connect returns: a millisecond is plenty.
+bool is_open(const Target &target) {
+  int fd = socket(target.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  if (fd < 0) fail("socket");
+  linger reset{1, 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  bool connected = connect(fd, reinterpret_cast<const sockaddr *>(&target.address), target.size) == 0;
+  if (!connected && errno == EINPROGRESS) {
+    pollfd wait{fd, POLLOUT, 0};
+    connected = poll(&wait, 1, 1) == 1 && !(wait.revents & (POLLERR | POLLHUP));
+  }
+  close(fd);
+  return connected;
+}
+
+// Closed means: none of the addresses answers. A state counts from its first probe, but is told only when three agree on it.
+[[noreturn]] void watch(const std::vector<Target> &targets) {
+  enum { unknown, open, closed } told = unknown, seen = unknown;
+  std::uint64_t since = 0;
+  for (int agreeing = 0;;) {
+    const std::uint64_t started = now_ns();
+    const bool any = std::any_of(targets.begin(), targets.end(), is_open);
+    const auto now = any ? open : closed;
+    if (now != seen) {
+      seen = now;
+      since = started;
+      agreeing = 0;
+    }
+    if (++agreeing >= 3 && seen != told) {
+      told = seen;
+      std::printf("{\"open\":%s,\"atNs\":%llu}\n", any ? "true" : "false", static_cast<unsigned long long>(since));
+      std::fflush(stdout);
+    }
+    usleep(300);
+  }
+}
+
+std::vector<Target> resolve_all(const std::string &hosts, const char *port) {
+  std::vector<Target> targets;
+  for (std::size_t from = 0; from <= hosts.size();) {
+    const std::size_t comma = std::min(hosts.find(',', from), hosts.size());
+    targets.push_back(resolve(hosts.substr(from, comma - from).c_str(), port));
+    from = comma + 1;
+  }
+  return targets;
+}
+
 }  // namespace
 
 int main(int argc, char **argv) {
   if (argc == 3 && std::string(argv[1]) == "server") return serve(argv[2]);
+  if (argc == 4 && std::string(argv[1]) == "once") {
+    ping(resolve(argv[2], argv[3]).open());
+    std::printf("{\"atNs\":%llu}\n", static_cast<unsigned long long>(now_ns()));
+    return 0;
+  }
+  if (argc == 4 && std::string(argv[1]) == "watch") watch(resolve_all(argv[2], argv[3]));
   if (argc == 5) {
     const std::string mode = argv[1];
     if (mode == "rr" || mode == "crr" || mode == "stream") return measure(mode, resolve(argv[2], argv[3]), std::atof(argv[4]));
   }
-  std::fprintf(stderr, "usage: load server PORT | load rr|crr|stream ADDRESS PORT SECONDS\n");
+  std::fprintf(stderr, "usage: load server PORT | load rr|crr|stream ADDRESS PORT SECONDS | load once|watch ADDRESS PORT\n");
   return 2;
 }
