@@ -7,13 +7,17 @@
 #include "notify.h"
 #include "packet.h"
 #include "proxy.h"
+#include "timewait.h"
 
 stage int forward(struct __sk_buff *skb, const struct packet *packet, const struct flow *flow)
 {
 	struct endpoint *endpoint;
-	int reason;
+	int action, reason;
 
 	if (flow->to_proxy) {
+		action = flow->proxy_port ? timewait_make_way(skb, packet) : -1;
+		if (action >= 0)
+			return action;
 		reason = proxy_take(skb, packet, flow);
 		return reason ? drop(skb, packet, flow, reason) : TC_ACT_OK;
 	}

@@ -26,7 +26,6 @@ enum {
 	ICMP_CHECKSUM_OFFSET = 2,
 	ICMP_ECHO_ID_OFFSET = 4,
 	UDP_CHECKSUM_OFFSET = 6,
-	TCP_CHECKSUM_OFFSET = 16,
 };
 
 /* One end of a packet is replaced. */

@@ -44,6 +44,7 @@ enum {
 	ND_NEIGHBOUR_ADVERT = 136,
 	ND_REDIRECT = 137,
 	MLD2_REPORT = 143,
+	TCP_CHECKSUM_OFFSET = 16,
 };
 
 enum tcp_flag {

@@ -19,7 +19,13 @@ export type Order =
   /** Reads everything and throws it away; answers the count at the end of the stream. */
   | { readonly op: "serve-sink"; readonly port: number }
   | { readonly op: "serve-udp"; readonly port: number }
-  | { readonly op: "get"; readonly url: string; readonly method?: string; readonly timeoutMs?: number }
+  | {
+      readonly op: "get";
+      readonly url: string;
+      readonly method?: string;
+      readonly timeoutMs?: number;
+      readonly localPort?: number;
+    }
   /** Many requests, each on a new connection, one after the other. */
   | {
       readonly op: "burst";
@@ -85,19 +91,23 @@ function serveHttp(port: number): Promise<Result> {
   return listen(server, port);
 }
 
-function get(url: string, method: string, timeoutMs: number): Promise<Result> {
+function get(url: string, method: string, timeoutMs: number, localPort?: number): Promise<Result> {
   return new Promise((resolve) => {
-    const outgoing = request(url, { method, agent: false, timeout: timeoutMs }, (incoming) => {
-      let body = "";
-      incoming.on("data", (bytes) => {
-        body += bytes;
-      });
-      incoming.on("end", () => {
-        clearTimeout(timer);
-        resolve({ status: incoming.statusCode, body });
-      });
-      incoming.on("error", (error) => resolve({ error: error.message }));
-    });
+    const outgoing = request(
+      url,
+      { method, agent: false, timeout: timeoutMs, ...(localPort !== undefined && { localPort }) },
+      (incoming) => {
+        let body = "";
+        incoming.on("data", (bytes) => {
+          body += bytes;
+        });
+        incoming.on("end", () => {
+          clearTimeout(timer);
+          resolve({ status: incoming.statusCode, body });
+        });
+        incoming.on("error", (error) => resolve({ error: error.message }));
+      },
+    );
     // Where it stood when it failed, for the message: a lost SYN looks like an unanswered request otherwise.
     let stage = "not started";
     let port: number | undefined;
@@ -282,7 +292,7 @@ function carryOut(order: Order): Promise<Result> | Result {
         socket.bind(order.port, "::", () => resolve({}));
       });
     case "get":
-      return get(order.url, order.method ?? "GET", order.timeoutMs ?? 3000);
+      return get(order.url, order.method ?? "GET", order.timeoutMs ?? 3000, order.localPort);
     case "burst":
       return burst(order.url, order.count, order.pauseMs ?? 0, order.timeoutMs ?? 3000);
     case "connect":

@@ -112,6 +112,25 @@ spec:
     );
   });
 
+  test("a client may use a port again at once whose last connection the proxy has closed", async () => {
+    for (const family of families) {
+      let again = 0;
+      for (let i = 0; i < 12; i++) {
+        const answer = await client.tell({
+          op: "get",
+          url: web.url(family, 80, "/public-again"),
+          timeoutMs: 900,
+          localPort: 41_000 + (i % 3),
+        });
+        // The client's own socket lingers if it was the first to close: then the port is not free, and that is no test.
+        if (answer.error === "EADDRINUSE") continue;
+        assert.equal(answer.status, 200, `IPv${family}, request ${i}: ${answer.error}`);
+        if (i >= 3) again++;
+      }
+      assert.ok(again > 0, "no port was used again");
+    }
+  });
+
   test("a bad policy is refused whole, and what was in force stays", async () => {
     await assert.rejects(
       node.apply(`apiVersion: cilium.io/v2

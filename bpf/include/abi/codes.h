@@ -72,5 +72,6 @@ enum helper_site {
 	SITE_CHANGE_TAIL = 8,     /* no room for a neighbour advertisement */
 	SITE_CHANGE_TYPE = 9,
 	SITE_SK_ASSIGN = 10,      /* the listener's socket was refused */
-	SITE_COUNT = 11,
+	SITE_CLONE = 11,          /* no memory for the packet that would have ended a lingering socket of the proxy */
+	SITE_COUNT = 12,
 };

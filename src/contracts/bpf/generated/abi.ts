@@ -136,7 +136,9 @@ export const HelperSite = {
   CHANGE_TYPE: 9,
   /** The listener's socket was refused. */
   SK_ASSIGN: 10,
-  COUNT: 11,
+  /** No memory for the packet that would have ended a lingering socket of the proxy. */
+  CLONE: 11,
+  COUNT: 12,
 } as const;
 export type HelperSite = (typeof HelperSite)[keyof typeof HelperSite];
 
