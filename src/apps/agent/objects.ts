@@ -34,7 +34,7 @@ export interface FollowedObjects {
 function follow<K extends Kind>(
   kube: KubeClient,
   kind: K,
-  hooks: { changed: () => void; trouble: (message: string | undefined) => void },
+  hooks: { changed: () => void; trouble: (kind: Kind, message: string | undefined) => void },
   fieldSelector?: string,
 ): Followed<K> & { readonly done: Promise<void> } {
   const table = new Table<string, KubeKinds[K]>(kind);
@@ -47,7 +47,6 @@ function follow<K extends Kind>(
     kind,
     {
       onSync(objects) {
-        hooks.trouble(undefined);
         for (const object of objects) {
           see(object);
           table.set(objectKey(object), object);
@@ -56,7 +55,6 @@ function follow<K extends Kind>(
         hooks.changed();
       },
       onChange(changes) {
-        hooks.trouble(undefined);
         for (const { kind: what, object } of changes) {
           see(object);
           if (what === "deleted") table.delete(objectKey(object));
@@ -64,7 +62,8 @@ function follow<K extends Kind>(
         }
         hooks.changed();
       },
-      onError: (error) => hooks.trouble(errorMessage(error)),
+      onError: (error) => hooks.trouble(kind, errorMessage(error)),
+      onRecovered: () => hooks.trouble(kind, undefined),
     },
     fieldSelector === undefined ? {} : { fieldSelector },
   );
@@ -83,13 +82,13 @@ function follow<K extends Kind>(
 
 /** Follows everything; returns at once. `changed` is called after any change. */
 export function followObjects(kube: KubeClient, nodeName: string, log: Logger, changed: () => void): FollowedObjects {
-  let problem: string | undefined;
+  const problems = new Map<Kind, string>();
   const hooks = {
     changed,
-    trouble(message: string | undefined) {
-      if (message !== undefined && problem === undefined) log.warn({ error: message }, "API server out of reach");
-      if (message === undefined && problem !== undefined) log.info({}, "API server back");
-      problem = message;
+    trouble(kind: Kind, message: string | undefined) {
+      if (message !== undefined && problems.size === 0) log.warn({ error: message }, "API server out of reach");
+      if (message !== undefined) problems.set(kind, message);
+      else if (problems.delete(kind) && problems.size === 0) log.info({}, "API server back");
     },
   };
   const followed = [
@@ -108,12 +107,12 @@ export function followObjects(kube: KubeClient, nodeName: string, log: Logger, c
     policies,
     synced: Promise.all(followed.map((one) => one.done)).then(() => undefined),
     get problem() {
-      return problem;
+      return problems.values().next().value;
     },
   };
 }
 
-/** A client for the server that the kubeconfig names; waits for the file and for the server for as long as it takes. */
+/** A client for the server that the kubeconfig names; waits for the file, and for the server to serve us, for as long as it takes. */
 export async function waitForApiServer(
   kubeconfig: string,
   log: Logger,
@@ -122,14 +121,16 @@ export async function waitForApiServer(
 ): Promise<KubeClient> {
   let told: string | undefined;
   for (;;) {
-    let message = `the API server of ${kubeconfig} does not answer`;
+    let kube: KubeClient | undefined;
+    let message: string;
     try {
-      const kube = await createKubeClient({ kubeconfig });
-      if (await kube.ready()) return kube;
-      kube.close();
+      kube = await createKubeClient({ kubeconfig });
+      // What needs permission, so that a refused token is named here and not waited for.
+      await kube.get("Namespace", { name: "default" });
+      return kube;
     } catch (error) {
-      if (!(error instanceof TsiliumError) || !["KUBECONFIG_MISSING", "KUBECONFIG_INVALID"].includes(error.code))
-        throw error;
+      kube?.close();
+      if (!(error instanceof TsiliumError)) throw error;
       message = errorMessage(error);
     }
     if (told !== message) log.info({ why: message }, "waiting for the API server; what is pinned stays in force");

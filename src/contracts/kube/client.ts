@@ -29,6 +29,8 @@ export interface WatchOptions extends ListOptions {
   readonly signal?: AbortSignal;
   /** After which the server ends the watch; default 300. */
   readonly timeoutSeconds?: number;
+  /** Called when the server has accepted the watch; the first event may be long in coming. */
+  readonly onOpen?: () => void;
 }
 
 /** How a write is made. */
@@ -201,20 +203,24 @@ export async function createKubeClient(target: KubeAccess | { readonly kubeconfi
       const overdue = AbortSignal.timeout((timeoutSeconds + 30) * 1000);
       const signals = [closing.signal, overdue, ...(options.signal === undefined ? [] : [options.signal])];
       const request = { method: "GET", path, signal: AbortSignal.any(signals) } as const;
-      await transport.stream(request, (lines) => {
-        const events = lines.map((line) => JSON.parse(line) as Event);
-        const failure = events.find((event) => event.type === "ERROR");
-        const good = failure === undefined ? events : events.slice(0, events.indexOf(failure));
-        if (good.length > 0) onEvents(good);
-        if (failure?.type === "ERROR") throw kubeError(request, failure.object.code ?? 500, failure.object);
-      });
+      await transport.stream(
+        request,
+        (lines) => {
+          const events = lines.map((line) => JSON.parse(line) as Event);
+          const failure = events.find((event) => event.type === "ERROR");
+          const good = failure === undefined ? events : events.slice(0, events.indexOf(failure));
+          if (good.length > 0) onEvents(good);
+          if (failure?.type === "ERROR") throw kubeError(request, failure.object.code ?? 500, failure.object);
+        },
+        options.onOpen,
+      );
     },
     watchResource(kind, handlers, options = {}) {
       return startInformer(
         {
           list: () => client.list(kind, options),
-          watch: (resourceVersion, signal, onEvents) =>
-            client.watch(kind, { ...options, resourceVersion, signal }, onEvents),
+          watch: (resourceVersion, signal, onEvents, onOpen) =>
+            client.watch(kind, { ...options, resourceVersion, signal, onOpen }, onEvents),
         },
         handlers,
         {

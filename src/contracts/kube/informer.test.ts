@@ -31,8 +31,14 @@ function createScript() {
       if (next instanceof TsiliumError) throw next;
       return next;
     },
-    watch(revision: string, signal: AbortSignal, onEvents: (events: readonly WatchEvent<KubeObject>[]) => void) {
+    watch(
+      revision: string,
+      signal: AbortSignal,
+      onEvents: (events: readonly WatchEvent<KubeObject>[]) => void,
+      onOpen: () => void,
+    ) {
       steps.push(`watch from ${revision}`);
+      onOpen();
       return new Promise<void>((resolve, reject) => {
         signal.addEventListener("abort", () => resolve());
         const watch: Watch = {
@@ -64,6 +70,7 @@ function createRecorder() {
         changes.map((c) => `${c.kind} ${c.object.metadata.name}@${c.object.metadata.resourceVersion}`).join(","),
       ),
     onError: (error) => void told.push(error.code),
+    onRecovered: () => void told.push("recovered"),
   };
   return { told, handlers };
 }
@@ -99,7 +106,7 @@ test("an ended watch is resumed from the last event or bookmark, without listing
   const third = await nextWatch();
   third.emit({ type: "ADDED", object: object("a", "6") }); // told again: nothing new
   assert.deepEqual(steps, ["list", "watch from 5", "watch from 6", "watch from 9"]);
-  assert.deepEqual(told, ["sync ", "added a@6", "KUBE_UNREACHABLE"]);
+  assert.deepEqual(told, ["sync ", "added a@6", "KUBE_UNREACHABLE", "recovered"]);
   informer.stop();
 });
 
@@ -126,6 +133,7 @@ test("after a gap the state is listed again and the differences are told, deleti
     "KUBE_EXPIRED",
     "KUBE_UNREACHABLE",
     "deleted gone@1,deleted renewed@3,added renewed@11,changed changed@12,added new@13",
+    "recovered",
   ]);
   informer.stop();
 });

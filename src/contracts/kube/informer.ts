@@ -21,6 +21,8 @@ export interface InformerHandlers<T> {
   onChange(changes: readonly ObjectChange<T>[]): void;
   /** Each time the server can't be reached or refuses; the informer goes on trying by itself. */
   onError?(error: TsiliumError): void;
+  /** After errors: the server serves again, whether or not anything changed meanwhile. */
+  onRecovered?(): void;
 }
 
 /** How an informer behaves. */
@@ -47,7 +49,13 @@ export const objectKey = ({ metadata }: KubeObject): string =>
 
 interface Source<T> {
   list(): Promise<KubeList<T>>;
-  watch(revision: string, signal: AbortSignal, onEvents: (events: readonly WatchEvent<T>[]) => void): Promise<void>;
+  /** `onOpen` is called when the server has accepted the watch. */
+  watch(
+    revision: string,
+    signal: AbortSignal,
+    onEvents: (events: readonly WatchEvent<T>[]) => void,
+    onOpen: () => void,
+  ): Promise<void>;
 }
 
 const longestRetryMs = 5000;
@@ -125,6 +133,7 @@ export function startInformer<T extends KubeObject>(
   async function run(): Promise<void> {
     let revision: string | undefined;
     let retryMs = firstRetryMs;
+    let failing = false;
     while (!signal.aborted) {
       const startedMs = performance.now();
       try {
@@ -135,16 +144,25 @@ export function startInformer<T extends KubeObject>(
           revision = listed.metadata.resourceVersion ?? "0";
           retryMs = firstRetryMs;
         }
-        await source.watch(revision, signal, (events) => {
-          if (signal.aborted) return;
-          revision = apply(events) ?? revision;
-          retryMs = firstRetryMs;
-        });
+        await source.watch(
+          revision,
+          signal,
+          (events) => {
+            if (signal.aborted) return;
+            revision = apply(events) ?? revision;
+            retryMs = firstRetryMs;
+          },
+          () => {
+            if (failing && !signal.aborted) handlers.onRecovered?.();
+            failing = false;
+          },
+        );
         if (performance.now() - startedMs > shortWatchMs) continue;
       } catch (error) {
         if (signal.aborted) return;
         if (!(error instanceof TsiliumError)) throw error;
         if (error.code === "KUBE_EXPIRED") revision = undefined;
+        failing = true;
         handlers.onError?.(error);
       }
       // Half of the pause is random, so that the watchers of a restarted server don't come all at once.

@@ -24,8 +24,8 @@ interface KubeRequest {
 export interface Transport {
   /** Sends and yields the parsed answer. Throws a TsiliumError for any answer but 2xx, or if the server can't be reached. */
   send(request: KubeRequest): Promise<unknown>;
-  /** Sends and hands over the answer's lines as they come, several at once; ends when the server ends the stream. */
-  stream(request: KubeRequest, onLines: (lines: readonly string[]) => void): Promise<void>;
+  /** Sends and hands over the answer's lines as they come, several at once; ends when the server ends the stream. `onOpen`: it has begun. */
+  stream(request: KubeRequest, onLines: (lines: readonly string[]) => void, onOpen?: () => void): Promise<void>;
   close(): void;
 }
 
@@ -132,9 +132,10 @@ export function createTransport(access: KubeAccess): Transport {
         throw unreachable(access.server, request, cause);
       }
     },
-    async stream(request, onLines) {
+    async stream(request, onLines, onOpen) {
       const response = await open(request);
       if (!succeeded(response)) throw await refused(request, response);
+      onOpen?.();
       response.setEncoding("utf8");
       response.socket?.setTimeout(0);
       response.socket?.setKeepAlive(true, 30_000);

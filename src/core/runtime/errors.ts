@@ -21,11 +21,13 @@ export class TsiliumError extends Error {
   }
 }
 
-/** The message of anything that was thrown, with the messages of its causes. */
+/** The message of anything that was thrown, with those messages of its causes that it does not quote itself. */
 export function errorMessage(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const own = error.message || error.name;
-  return error.cause === undefined ? own : `${own}: ${errorMessage(error.cause)}`;
+  if (error.cause === undefined) return own;
+  const cause = errorMessage(error.cause);
+  return own.includes(cause) ? own : `${own}: ${cause}`;
 }
 
 /** The `code` of an error: ours or Node's ("ENOENT"); undefined if it has none. */
