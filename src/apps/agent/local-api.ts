@@ -1,9 +1,9 @@
 /** The local API's server: HTTP on a unix socket on one side, the agent's operations on the other. */
 import { chmodSync, rmSync } from "node:fs";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { createConnection } from "node:net";
 import type { AgentClient, CreateEndpoint, CreateWorkload, PolicyWait } from "#contracts/agent";
-import { errorMessage, TsiliumError } from "#core/runtime";
+import { builtinHttp, errorMessage, TsiliumError } from "#core/runtime";
 
 /** What the agent can do for others: the same operations that the client offers. */
 export type AgentOperations = Omit<AgentClient, "close">;
@@ -77,7 +77,7 @@ export async function serveLocalApi(
     );
   }
   rmSync(socketPath, { force: true });
-  const server = createServer((incoming, answer) => {
+  const server = builtinHttp().createServer((incoming, answer) => {
     void handle(operations, incoming, answer, onProblem);
   });
   await new Promise<void>((resolve, reject) => {

@@ -1,6 +1,5 @@
 /** The client of the local API: one method per operation, errors as the agent threw them. */
-import { Agent, request } from "node:http";
-import { errorCode, TsiliumError } from "#core/runtime";
+import { builtinHttp, errorCode, TsiliumError } from "#core/runtime";
 import type * as api from "./api.ts";
 
 /** Typed operations of a running agent; each throws TsiliumError (AGENT_NOT_RUNNING, AGENT_FORBIDDEN, AGENT_TIMEOUT, or the agent's own code). */
@@ -29,6 +28,7 @@ export interface AgentClient {
 
 /** A client for the agent behind a socket; connects at the first call. */
 export function createAgentClient(socketPath: string): AgentClient {
+  const { Agent, request } = builtinHttp();
   const agent = new Agent({ keepAlive: true, maxSockets: 4 });
 
   async function call<T>(method: string, path: string, body?: unknown, timeoutMs = 30_000): Promise<T> {

@@ -3,9 +3,9 @@
  * (undici costs 23 MB more of resident memory than node:https, in every process that watches.)
  */
 import { readFile } from "node:fs/promises";
-import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
+import type { ClientRequest, IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
-import { TsiliumError } from "#core/runtime";
+import { builtinHttp, TsiliumError } from "#core/runtime";
 import { kubeError, unreachable } from "./errors.ts";
 import type { KubeAccess } from "./kubeconfig.ts";
 import type { Status } from "./meta.ts";
@@ -48,7 +48,7 @@ export function createTransport(access: KubeAccess): Transport {
         ...(access.serverName === undefined ? {} : { servername: access.serverName }),
         ...(access.insecureSkipTlsVerify ? { rejectUnauthorized: false } : {}),
       })
-    : new HttpAgent(pool);
+    : new (builtinHttp().Agent)(pool);
   const base = server.pathname.replace(/\/+$/, "");
   let fileToken: { readonly value: string; readonly readAtMs: number } | undefined;
 
@@ -66,7 +66,7 @@ export function createTransport(access: KubeAccess): Transport {
     let outgoing: ClientRequest | undefined;
     try {
       return await new Promise<IncomingMessage>((resolve, reject) => {
-        outgoing = (secure ? httpsRequest : httpRequest)(
+        outgoing = (secure ? httpsRequest : builtinHttp().request)(
           {
             agent,
             method: request.method,

@@ -2,6 +2,7 @@
  * What every program is built from: watchable tables, reconcilers, errors, time, paths, logs. Knows nothing of networks.
  * @module
  */
+export { builtinHttp } from "./builtin-http.ts";
 export { type Clock, systemClock, type Timer } from "./clock.ts";
 export { type ErrorDetails, errorCode, errorMessage, TsiliumError } from "./errors.ts";
 export { createLogger, type Logger } from "./log.ts";

@@ -1,5 +1,5 @@
 /** The proxy's own responses. */
-import { STATUS_CODES } from "node:http";
+import { builtinHttp } from "#core/runtime";
 
 /** Which response, and to what. */
 export interface Answer {
@@ -17,6 +17,7 @@ export interface Answer {
 /** What Cilium's proxy answers to a denied request. */
 export const deniedText = "Access denied";
 
+const { STATUS_CODES } = builtinHttp();
 const cache = new Map<string, Buffer>();
 
 /** The bytes of an answer. */
