@@ -28,15 +28,19 @@ const matchCodes: Readonly<Record<MatchName, number>> = {
   "proto-only": PolicyMatch.PROTO,
 };
 
-/** Fills the maps from a case, and forgets the connections of the last one. */
-export async function loadIntoKernel(rig: DatapathRig, file: CaseFile, loaded: LoadedCase): Promise<void> {
+/** Brings the maps to a case. Connections live on. `proxyPort`: where redirects lead; the rig's listener by default. */
+export async function loadIntoKernel(
+  rig: DatapathRig,
+  file: CaseFile,
+  loaded: LoadedCase,
+  proxyPort = rig.proxyPort,
+): Promise<void> {
   const endpoints = file.endpoints.map(({ identity, ips }) => ({
     identity,
     ips,
-    policy: kernelPolicy(loaded.engine.policyOf(identity) ?? unenforcedPolicy, rig.proxyPort),
+    policy: kernelPolicy(loaded.engine.policyOf(identity) ?? unenforcedPolicy, proxyPort),
   }));
   await rig.reconcile({ endpoints, prefixes: loaded.prefixes });
-  rig.forget();
 }
 
 /** Where a packet meets a program. */

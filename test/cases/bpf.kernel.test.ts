@@ -26,6 +26,7 @@ describe("the kernel judges as the case files say", () => {
     test(`${name}: ${file.description}`, async () => {
       const loaded = loadCase(file);
       await loadIntoKernel(rig, file, loaded);
+      rig.forget();
       for (const flow of file.flows) checkFlow(rig, loaded, file, flow);
     });
 });

@@ -22,6 +22,8 @@ export interface Ipv4 {
   /** In bytes; a multiple of eight. */
   readonly fragmentOffset?: number;
   readonly moreFragments?: boolean;
+  /** A multiple of four bytes. */
+  readonly options?: Uint8Array;
   /** Overrides: to contradict the bytes on purpose. */
   readonly headerWords?: number;
   readonly totalLength?: number;
@@ -172,9 +174,10 @@ function network(layers: PacketLayers): { readonly type: number; readonly bytes:
   if (layers.ipv4) {
     const ip = layers.ipv4;
     const protocol = ip.protocol ?? upper.protocol;
-    const header = Buffer.alloc(20);
-    header[0] = 0x40 | (ip.headerWords ?? 5);
-    header.writeUInt16BE(ip.totalLength ?? 20 + upper.bytes.length, 2);
+    const options = ip.options ?? new Uint8Array(0);
+    const header = Buffer.concat([Buffer.alloc(20), options]);
+    header[0] = 0x40 | (ip.headerWords ?? header.length / 4);
+    header.writeUInt16BE(ip.totalLength ?? header.length + upper.bytes.length, 2);
     header.writeUInt16BE(ip.id ?? 1, 4);
     header.writeUInt16BE((ip.moreFragments ? 0x2000 : 0) | ((ip.fragmentOffset ?? 0) >> 3), 6);
     header[8] = ip.ttl ?? 64;

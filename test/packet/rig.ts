@@ -213,7 +213,8 @@ export class DatapathRig {
     { mark = 0, from }: { readonly mark?: number; readonly from?: RigDevice } = {},
   ): Outcome {
     this.#drain();
-    const input = { packet, mark, ifindex: device.ifindex, ...(from && { ingressIfindex: from.ifindex }) };
+    const cameBy = from ?? (hook.startsWith("from_") ? device : undefined);
+    const input = { packet, mark, ifindex: device.ifindex, ...(cameBy && { ingressIfindex: cameBy.ifindex }) };
     const { result, ...rest } = this.#netns.run(() => this.#programs[hook].testRun(input));
     return { action: result, mark: rest.mark, packet: rest.packet, events: this.#drain() };
   }
