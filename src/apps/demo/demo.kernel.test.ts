@@ -36,14 +36,18 @@ test("a second demo of the same name is refused and leaves the first alone; a ki
     for (let i = 0; i < 600 && !holds(); i++) await sleep(50);
     assert.ok(holds(), `${what}\n${said}`);
   };
-  await until("the first demo has a node", () => said.includes("is running on"));
-  const second = spawnSync(launcher, ["demo", "--once"], { env, encoding: "utf8", timeout: 60_000 });
-  assert.equal(second.status, 6, second.stdout + second.stderr);
-  assert.match(second.stderr, /is running already/);
-  await until("the first demo goes on", () => said.includes("Your turn"));
-  first.kill("SIGKILL");
-  await until("its node has gone", () => !existsSync(paths.runDir));
-  // What only the demo itself removes.
-  spawnSync(launcher, ["cleanup", "--objects"], { env });
-  spawnSync("ip", ["netns", "delete", paths.cgroup]);
+  try {
+    await until("the first demo has a node", () => said.includes("is running on"));
+    const second = spawnSync(launcher, ["demo", "--once"], { env, encoding: "utf8", timeout: 60_000 });
+    assert.equal(second.status, 6, second.stdout + second.stderr);
+    assert.match(second.stderr, /is running already/);
+    await until("the first demo goes on", () => said.includes("Your turn"));
+    first.kill("SIGKILL");
+    await until("its node has gone", () => !existsSync(paths.runDir));
+  } finally {
+    first.kill("SIGKILL");
+    // What only the demo itself removes.
+    spawnSync(launcher, ["cleanup", "--objects"], { env });
+    spawnSync("ip", ["netns", "delete", paths.cgroup]);
+  }
 });

@@ -201,13 +201,12 @@ async function takeDown(running: {
   say(text: string): void;
 }): Promise<number> {
   const { agent, apiserver, say } = running;
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.on(signal, () => {
-      say(`${colours.red("forced:")} not everything is cleaned up; \`tsilium cleanup\` does the rest`);
-      for (const { pid } of [agent, apiserver]) if (pid !== undefined) process.kill(pid, "SIGKILL");
-      process.exit(forcedExitCode);
-    });
-  }
+  // Not SIGTERM: the kernel may send it more than once for the death of one parent, which has threads (prctl(2), PR_SET_PDEATHSIG).
+  process.on("SIGINT", () => {
+    say(`${colours.red("forced:")} not everything is cleaned up; \`tsilium cleanup\` does the rest`);
+    for (const { pid } of [agent, apiserver]) if (pid !== undefined) process.kill(pid, "SIGKILL");
+    process.exit(forcedExitCode);
+  });
   let code = 0;
   if (running.cleaned) {
     await agent.stop(stopGraceMs);
