@@ -29,6 +29,11 @@ const textFlag = () =>
   new Option("-o, --output <format>", "how to print").choices(["text", "json", "yaml"]).default("text");
 const kubeconfigFlag = () =>
   new Option("--kubeconfig <file>", "API server to talk to; without it, the one of this instance");
+const materialFlag = () =>
+  new Option("-f, --filename <path>", "manifests of workloads and policies: file, folder or - (repeatable)").argParser(
+    collect,
+  );
+const liveFlag = () => new Option("--live", "workloads and policies of the API server; what -f gives comes on top");
 const timeoutFlag = (milliseconds: number) =>
   new Option("--timeout <duration>", "how long --wait waits, e.g. 10s or 500ms")
     .argParser(parsed(parseDurationMs("--timeout")))
@@ -179,7 +184,7 @@ export function createProgram(finish: Finish, registerObserve?: (program: Comman
     .addOption(kubeconfigFlag())
     .action(does(async (words, flags) => (await import("./objects/apply.ts")).deleteObjects(words, flags)));
 
-  const policy = program.command("policy").description("check policies, and see what became of them");
+  const policy = program.command("policy").description("check policies, ask what they do, and see what became of them");
   policy
     .command("check")
     .description("find what is wrong with policies, with place and repair; needs neither root nor a running node")
@@ -193,6 +198,24 @@ export function createProgram(finish: Finish, registerObserve?: (program: Comman
         .default("text"),
     )
     .action(does(async (files, flags) => (await import("./policy/check.ts")).policyCheck(files, flags)));
+  policy
+    .command("explain")
+    .description("may A reach B, which rule decides, and what would have to be said instead; needs no node")
+    .requiredOption(
+      "--from <who>",
+      "workload (NAMESPACE/NAME), labels (app=web,tier=db), world, host, ..., address or CIDR",
+    )
+    .requiredOption("--to <who>", "likewise")
+    .option("--port <port>", "destination port: 80/tcp, 53/udp, or a name that the destination gives it")
+    .option("--icmp [type]", "ICMP instead of a port; without a type, the echo request")
+    .option("--http <request>", 'also judge an HTTP request, e.g. "GET /path"')
+    .option("--header <header>", 'a header of it, "Name: value" (repeatable)', collect)
+    .addOption(namespaceFlag())
+    .addOption(materialFlag())
+    .addOption(liveFlag())
+    .addOption(kubeconfigFlag())
+    .addOption(textFlag())
+    .action(does(async (flags) => (await import("./policy/explain.ts")).policyExplain(flags)));
   policy
     .command("get")
     .description("the policies as the agent took them: state, problems, subjects")

@@ -28,6 +28,7 @@ export {
   formatExplanation,
   formatRuleRef,
 } from "./explain.ts";
+export { nearest } from "./fields.ts";
 export { formatMaskedPort, type MaskedPort, maskRange } from "./masks.ts";
 export { describeIdentity, tellingLabels } from "./naming.ts";
 export { isPolicyKind, type ParsedPolicy, parsePolicy } from "./parse.ts";

@@ -48,8 +48,8 @@ export function readObjects(sources: readonly Source[]): Written {
   return { objects, problems };
 }
 
-/** The objects of a document: itself, or the items of a List. */
-function expand(value: unknown): (readonly [root: string, value: unknown])[] {
+/** The objects of a document: itself, or the items of a List, each with the path to it. */
+export function expand(value: unknown): (readonly [root: string, value: unknown])[] {
   if (isRecord(value) && value.kind === "List" && Array.isArray(value.items)) {
     return value.items.map((item, i) => [`items[${i}]`, item] as const);
   }

@@ -1,0 +1,95 @@
+/** What the workbench works on: objects from files, from an API server, or from both (then a file's object takes the place of the server's). */
+import colours from "picocolors";
+import { apiVersionOf, type Kind, resourceOf } from "#contracts/kube";
+import { parseManifests } from "#contracts/manifest";
+import { createWorld, type World, type WorldObject, type WorldOptions } from "#control/workbench";
+import { TsiliumError } from "#core/runtime";
+import { compilePattern } from "#proxy/policy";
+import { withKube } from "../connect.ts";
+import { usageError } from "../failure.ts";
+import { expand } from "../objects/manifests.ts";
+import { readSources, type Source } from "../objects/sources.ts";
+import { note } from "../output.ts";
+
+/** Flags that say where objects come from. */
+export interface MaterialFlags {
+  readonly filename?: readonly string[];
+  readonly live?: boolean;
+  readonly kubeconfig?: string;
+}
+
+const liveKinds = [
+  "Namespace",
+  "ServiceAccount",
+  "Service",
+  "Pod",
+  "NetworkPolicy",
+  "CiliumNetworkPolicy",
+  "CiliumClusterwideNetworkPolicy",
+] as const satisfies readonly Kind[];
+
+/** Everything that the flags name. Throws USAGE if they name nothing. */
+export async function readMaterial(flags: MaterialFlags): Promise<WorldObject[]> {
+  const files = flags.filename ?? [];
+  const live = flags.live === true || flags.kubeconfig !== undefined;
+  if (files.length === 0 && !live)
+    throw usageError("say where workloads and policies come from: -f FILE for manifests, --live for the API server");
+  return [...(live ? await readLive(flags.kubeconfig) : []), ...readWorldObjects(await readSources(files))];
+}
+
+/** The objects of manifests, with the lines on which they stand. Throws MANIFEST_UNREADABLE for text that is no YAML. */
+export function readWorldObjects(sources: readonly Source[]): WorldObject[] {
+  const out: WorldObject[] = [];
+  for (const { file, text } of sources) {
+    for (const manifest of parseManifests(text, { file })) {
+      if (manifest.value === undefined) {
+        const [problem] = manifest.problems;
+        throw new TsiliumError(
+          "MANIFEST_UNREADABLE",
+          `${file}:${problem?.line ?? 1}: ${problem?.message ?? "the text is no YAML"}; \`tsilium policy check\` shows all problems`,
+        );
+      }
+      for (const [root, object] of expand(manifest.value)) {
+        const locate = (path: string) => {
+          const whole = root === "" ? path : path === "" ? root : `${root}.${path}`;
+          return `${file}:${manifest.locate(whole, path === "" ? "value" : "key").line}`;
+        };
+        out.push({ object, locate });
+      }
+    }
+  }
+  return out;
+}
+
+function readLive(kubeconfig: string | undefined): Promise<WorldObject[]> {
+  return withKube(kubeconfig, async (client) => {
+    const out: WorldObject[] = [];
+    for (const kind of liveKinds) {
+      const { items } = await client.list(kind).catch((error: unknown) => {
+        // A cluster without Cilium has no such kinds.
+        if (error instanceof TsiliumError && error.code === "KUBE_NOT_FOUND") return { items: [] };
+        throw error;
+      });
+      for (const item of items) out.push({ object: { ...item, apiVersion: apiVersionOf(resourceOf(kind)), kind } });
+    }
+    return out;
+  });
+}
+
+/** A world in which regexes are judged as the proxy judges them. Says on stderr which policies are refused: they are not in it. */
+export function makeWorld(objects: readonly WorldObject[], options: WorldOptions = {}): World {
+  const world = createWorld(objects, {
+    ...options,
+    compileRegex: (pattern) => {
+      const compiled = compilePattern(pattern);
+      return typeof compiled === "string" ? compiled : undefined;
+    },
+  });
+  for (const { title, place, problems } of world.refused) {
+    const first = problems.find(({ severity }) => severity === "error");
+    note(
+      `${colours.yellow("left out:")} ${title}${place === undefined ? "" : ` (${place})`} is refused: ${first?.message ?? ""}; see \`tsilium policy check\``,
+    );
+  }
+  return world;
+}

@@ -1,0 +1,29 @@
+/**
+ * The policy workbench: manifests -> a world of workloads and policies, and what it answers: may this reach that and why, who
+ * reaches whom, what another set of policies would change, which policies do less than they seem to. Pure: no kernel, no
+ * cluster, no files; the verdicts are those of #control/policy.
+ * @module
+ */
+export {
+  type ExplainedConnection,
+  type ExplainedDirection,
+  explainConnection,
+  type HttpRequest,
+  type JudgedDirection,
+  judgeConnection,
+  type Outcome,
+  type Question,
+  type RequestJudge,
+  type RequestVerdict,
+} from "./connection.ts";
+export { findParty, type Party } from "./party.ts";
+export { type ExposedPort, isWorkloadKind, type Workload } from "./workload.ts";
+export {
+  createWorld,
+  type RefusedPolicy,
+  type WorkloadGroup,
+  type World,
+  type WorldObject,
+  type WorldOptions,
+  type WorldPolicy,
+} from "./world.ts";

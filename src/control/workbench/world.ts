@@ -1,0 +1,226 @@
+/** Manifests -> a world: workloads with their identities, and the policies about them, ready to be asked. */
+import type { Namespace, Service } from "#contracts/kube";
+import type { Problem } from "#contracts/manifest";
+import { createPrefixIdentities, filterLabels, planIdentities, podLabelKeys, podLabels } from "#control/identity";
+import {
+  createPolicyEngine,
+  isPolicyKind,
+  type ObjectRef,
+  type ParseOptions,
+  type PolicyEngine,
+  parsePolicy,
+  type Rule,
+  type RuleRef,
+  tellingLabels,
+} from "#control/policy";
+import {
+  createLabels,
+  type Identity,
+  identityRanges,
+  type Labels,
+  labelsKey,
+  type NumericIdentity,
+  type Prefix,
+} from "#core/model";
+import { type ExposedPort, fieldsOf, namespaceOf, readWorkload, type Workload } from "./workload.ts";
+
+/** An object as it comes from YAML, JSON or the API; kinds that say nothing about policy are passed over. */
+export interface WorldObject {
+  readonly object: unknown;
+  /** Where a field of it is written, e.g. `policy.yaml:12`; absent where nobody wrote a file. */
+  readonly locate?: (path: string) => string;
+}
+
+/** Workloads with one identity: policies can't tell them apart. */
+export interface WorkloadGroup {
+  readonly identity: NumericIdentity;
+  /** Those that make the identity. */
+  readonly labels: Labels;
+  /** The shortest name that no other group has: `web`, `shop/web`. */
+  readonly name: string;
+  readonly namespace: string;
+  readonly workloads: readonly Workload[];
+  readonly ports: readonly ExposedPort[];
+}
+
+/** A policy that is in force in a world. */
+export interface WorldPolicy {
+  readonly key: string;
+  readonly ref: ObjectRef;
+  readonly rules: readonly Rule[];
+  readonly problems: readonly Problem[];
+}
+
+/** A policy that is not: the agent would refuse it, too. */
+export interface RefusedPolicy {
+  /** `CiliumNetworkPolicy default/web`. */
+  readonly title: string;
+  readonly problems: readonly Problem[];
+  /** Where it is written. */
+  readonly place?: string;
+}
+
+/** How a world is made. */
+export interface WorldOptions extends ParseOptions {
+  /** Prefixes that have identities of their own, besides those that its policies name. */
+  readonly prefixes?: readonly Prefix[];
+}
+
+/** Everything that verdicts depend on. Made by {@link createWorld}. */
+export interface World {
+  /** Holds every identity and rule; all groups are subjects. */
+  readonly engine: PolicyEngine;
+  /** By name. */
+  readonly groups: readonly WorkloadGroup[];
+  /** Workloads in the network of their node, which policies take for the host. */
+  readonly hostWorkloads: readonly Workload[];
+  readonly policies: readonly WorldPolicy[];
+  readonly refused: readonly RefusedPolicy[];
+  /** Identities of the prefixes that policies name. */
+  readonly prefixes: readonly Identity[];
+  /** Where a rule is written (or a field of its object); undefined for implicit rules and objects that came from no file. */
+  place(ref: ObjectRef | RuleRef, path?: string): string | undefined;
+  /** The identity that a workload with these labels would have; it becomes known to the engine. */
+  imagine(namespace: string, labels: Labels): Identity;
+}
+
+/** Makes a world. The later one of two objects with one name counts, as with `kubectl apply`. */
+export function createWorld(objects: readonly WorldObject[], options: WorldOptions = {}): World {
+  const latest = new Map<string, WorldObject>();
+  for (const one of objects) {
+    const key = objectKey(one.object);
+    // As with apply, the place in the order stays.
+    if (key !== undefined) latest.set(key, one);
+  }
+  const ofKind = (kind: string) =>
+    [...latest.values()].map(({ object }) => object).filter((o) => fieldsOf(o).kind === kind);
+  const namespaces = new Map(
+    (ofKind("Namespace") as Namespace[]).map((namespace) => [String(fieldsOf(namespace.metadata).name), namespace]),
+  );
+  const services = (ofKind("Service") as Service[]).filter(({ metadata }) => fieldsOf(metadata).name !== undefined);
+  const workloads = [...latest.values()].flatMap(
+    ({ object }) => readWorkload(fieldsOf(object), namespaces, services) ?? [],
+  );
+  const engine = createPolicyEngine(options.clusterName === undefined ? {} : { clusterName: options.clusterName });
+  const hostWorkloads = workloads.filter(({ hostNetwork }) => hostNetwork);
+  const groups = makeGroups(workloads.filter(({ hostNetwork }) => !hostNetwork));
+  for (const { identity, labels } of groups) {
+    engine.upsertIdentity({ id: identity, labels });
+    engine.addSubject(identity);
+  }
+  const policies: WorldPolicy[] = [];
+  const refused: RefusedPolicy[] = [];
+  for (const [key, { object, locate }] of latest) {
+    if (!isPolicyKind(fieldsOf(object).kind)) continue;
+    const parsed = parsePolicy(object, options);
+    if (parsed.kind === "refused") {
+      const title = key.replace("/", " ").replace(" /", " ");
+      refused.push({ title, problems: parsed.problems, ...(locate === undefined ? {} : { place: locate("") }) });
+      continue;
+    }
+    policies.push({ key, ref: parsed.ref, rules: parsed.rules, problems: parsed.problems });
+    engine.upsertRules(key, parsed.rules);
+  }
+  const prefixes = createPrefixIdentities();
+  prefixes.update([...engine.neededPrefixes(), ...(options.prefixes ?? [])]);
+  for (const identity of prefixes.list()) engine.upsertIdentity(identity);
+  engine.flush();
+
+  const imagined = new Map(groups.map(({ labels, identity }) => [labelsKey(labels), { id: identity, labels }]));
+  return {
+    engine,
+    groups,
+    hostWorkloads,
+    policies,
+    refused,
+    prefixes: prefixes.list(),
+    place(ref, path = "path" in ref ? ref.path : "") {
+      return latest.get(keyOf(ref.kind, ref.namespace, ref.name))?.locate?.(path);
+    },
+    imagine(namespace, own) {
+      const made = podLabels({ metadata: { namespace }, spec: { containers: [] } }, namespaceOf(namespace, namespaces));
+      const account = { source: "k8s", key: podLabelKeys.serviceAccount, value: "default" };
+      const labels = filterLabels(createLabels([...made, account, ...own]));
+      const known = imagined.get(labelsKey(labels));
+      if (known !== undefined) return known;
+      // From the far end: groups are numbered from the near one.
+      const id = (identityRanges.clusterMax - (imagined.size - groups.length)) as NumericIdentity;
+      const identity = { id, labels };
+      imagined.set(labelsKey(labels), identity);
+      engine.upsertIdentity(identity);
+      engine.addSubject(identity.id);
+      engine.flush();
+      return identity;
+    },
+  };
+}
+
+const keyOf = (kind: string, namespace: string | undefined, name: string) => `${kind}/${namespace ?? ""}/${name}`;
+const clusterKinds = new Set(["CiliumClusterwideNetworkPolicy", "Namespace", "Node"]);
+
+/** Kind, namespace and name; undefined for what is no object. Namespaced objects without one are in "default". */
+function objectKey(object: unknown): string | undefined {
+  const { kind, metadata } = fieldsOf(object);
+  const { namespace, name, generateName } = fieldsOf(metadata);
+  if (typeof kind !== "string") return undefined;
+  const space = clusterKinds.has(kind) ? "" : typeof namespace === "string" && namespace !== "" ? namespace : "default";
+  return keyOf(kind, space, String(name ?? generateName ?? ""));
+}
+
+function makeGroups(workloads: readonly Workload[]): WorkloadGroup[] {
+  const byLabels = new Map<string, Workload[]>();
+  for (const workload of workloads) {
+    const key = labelsKey(filterLabels(workload.labels));
+    byLabels.set(key, [...(byLabels.get(key) ?? []), workload]);
+  }
+  const { assigned } = planIdentities({
+    existing: [],
+    wanted: [...byLabels.values()].map(([first]) => filterLabels(first!.labels)),
+    nowMs: 0,
+  });
+  const unnamed = [...byLabels].flatMap(([key, members]) => {
+    const identity = assigned.get(key);
+    return identity === undefined ? [] : [{ identity, members }];
+  });
+  const names = nameGroups(unnamed);
+  return unnamed
+    .map(({ identity, members }, i) => ({
+      identity: identity.id,
+      labels: identity.labels,
+      name: names[i]!,
+      namespace: members[0]!.namespace,
+      workloads: members,
+      ports: distinctPorts(members.flatMap(({ ports }) => ports)),
+    }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function distinctPorts(ports: readonly ExposedPort[]): ExposedPort[] {
+  const byKey = new Map<string, ExposedPort>();
+  for (const port of ports) {
+    const key = `${port.protocol} ${port.port}`;
+    // Of equal ones, that with a name tells more.
+    if (byKey.get(key)?.name === undefined) byKey.set(key, port);
+  }
+  return [...byKey.values()].sort((a, b) => a.protocol - b.protocol || a.port - b.port);
+}
+
+const nameLabels = ["app", "app.kubernetes.io/name", "k8s-app", "name"];
+
+/** Each group's shortest unique name: its name label, with the namespace, the workload's own name, all telling labels. */
+function nameGroups(
+  groups: readonly { readonly identity: Identity; readonly members: readonly Workload[] }[],
+): string[] {
+  const levels = groups.map(({ identity, members }) => {
+    const { namespace, name } = members[0]!;
+    const telling = tellingLabels(identity);
+    const short = nameLabels.map((key) => telling[key]).find((value) => value !== undefined) ?? name;
+    const all = identity.labels.filter(({ source, key }) => source === "k8s" && !key.startsWith("io."));
+    const labels = all.map(({ key, value }) => `${key}=${value}`).join(",");
+    return [short, `${namespace}/${short}`, `${namespace}/${name}`, `${namespace}/${name}(${labels})`];
+  });
+  return levels.map((own, i) => {
+    const unique = own.find((name, level) => levels.every((other, j) => i === j || other[level] !== name));
+    return unique ?? `${own[3]}#${i + 1}`;
+  });
+}
