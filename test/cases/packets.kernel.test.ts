@@ -171,6 +171,9 @@ const policy =
 const newEpoch = async (rig: DatapathRig): Promise<void> => rig.nodeConfig.raiseEpoch();
 const flags = (bits: number) => async (rig: DatapathRig) => rig.configure(casePods, bits, masquerade);
 const masquerading = flags(NodeFlags.MASQ_IPV4 | NodeFlags.MASQ_IPV6);
+const listening = (port: number) => async (rig: DatapathRig) => {
+  rig.listen("0.0.0.0", port);
+};
 const serverSlot = (change: object) => async (rig: DatapathRig) =>
   rig.maps.endpoints.set(2, { ...rig.maps.endpoints.get(2)!, ...change });
 
@@ -287,6 +290,7 @@ const rows: readonly Row[] = [
   ["a later fragment of a denied datagram is denied", [clientSends(v4(client, server, { id: 2, moreFragments: true }), udp(81), eightBytes), clientSends(v4(client, server, { id: 2, protocol: 17, fragmentOffset: 16 }), eightBytes)], "dropped", ...denied],
   ["a later fragment without its first is refused", clientSends(v4(client, server, { id: 3, protocol: 17, fragmentOffset: 16 }), eightBytes), "dropped", "DROP FRAGMENT"],
   ["a later fragment without its first is refused, IPv6", clientSends(v6(client, server, { extensions: [extension(44, 0, 0, 0, 16, 0, 0, 0, 3)], nextHeader: 17 }), eightBytes), "dropped", "DROP FRAGMENT"],
+  ["a later fragment that begins like a known connection's header is refused all the same", [clientSends(v4(client, server), udp(80)), serverSends(v4(server, client), udp(40_000, 80)), clientSends(v4(client, server, { id: 6, protocol: 17, fragmentOffset: 16 }), payload(0x9c, 0x40, 0, 80, 0, 8, 0, 0))], "dropped", "DROP FRAGMENT"],
   ["a fragment over a TCP header is refused", clientSends(v4(client, server, { id: 4, protocol: 6, fragmentOffset: 8 }), eightBytes), "dropped", "DROP INVALID_PACKET"],
   ["a first fragment without its whole TCP header is refused", clientSends(v4(client, server, { id: 5, protocol: 6, moreFragments: true }), eightBytes), "dropped", "DROP CT_INVALID_HEADER"],
   ["an atomic IPv6 fragment is a whole datagram", clientSends(v6(client, server, fragment6(0, false)), tcp(80)), "delivered", ...forwarded],
@@ -315,6 +319,8 @@ const rows: readonly Row[] = [
 
   // Policy changes
   ["a new epoch alone is not noticed", [...established, newEpoch, clientSends(v4(client, server), tcp(80, "A"))], "delivered"],
+  ["a new epoch alone is not noticed by the answer", [...established, newEpoch, serverSends(v4(server, client), tcp(40_000, "A", 80))], "delivered"],
+  ["a new epoch alone is not noticed by a ping's answer", [clientSends(v6(client, server), icmp(128)), newEpoch, serverSends(v6(server, client), icmp(129))], "delivered"],
   ["a revoked allow cuts the connection", [...established, policy("closed"), clientSends(v4(client, server), tcp(80, "A"))], "dropped", "ingress DROPPED POLICY_DENIED rejudged"],
   ["a revoked allow cuts the connection at its answer, too", [...established, policy("closed"), serverSends(v4(server, client), tcp(40_000, "A", 80))], "dropped", "ingress DROPPED POLICY_DENIED reply rejudged"],
   ["more packets of a cut connection end silently", [...established, policy("closed"), clientSends(v4(client, server), tcp(80, "A")), clientSends(v4(client, server), tcp(80, "A"))], "dropped"],
@@ -335,6 +341,7 @@ const rows: readonly Row[] = [
   ["an error about an unknown connection is judged", clientSends(v4(client, server), icmp(3), quoting(v4(server, client), udp(53))), "dropped", ...denied],
   ["an error about somebody else's connection is judged", [serverSends(v4(server, client), udp(53)), otherSends(v4(other, server), icmp(3), quoting(v4(server, client), udp(53)))], "dropped", ...refused],
   ["an error that quotes a packet its receiver never sent is judged", [clientSends(v4(client, server), udp(80)), clientSends(v4(client, server), icmp(3), quoting(v4(client, server), udp(80)))], "dropped", ...denied],
+  ["an error sent to somebody whom it does not concern is judged", [serverSends(v4(server, client), udp(53)), clientSends(v4(client, other), icmp(3), quoting(v4(server, client), udp(53)))], "delivered", "egress FORWARDED unenforced", "ingress FORWARDED unenforced"],
   ["an error without a quotation is judged", clientSends(v4(client, server), icmp(3)), "dropped", ...denied],
   ["a router's error from the world passes", [serverSends(v6(server, world), tcp(443)), worldSends({ ipv6: { source: "2001:db8:9::1", destination: server[6] } }, icmp(2), quoting(v6(server, world), tcp(443)))], "delivered"],
   ["an error about a cut connection is judged", [clientSends(v4(client, server), udp(80)), policy("closed"), clientSends(v4(client, server), udp(80)), serverSends(v4(server, client), icmp(3), quoting(v4(client, server), udp(80)))], "delivered", "egress FORWARDED unenforced", "ingress FORWARDED unenforced"],
@@ -343,6 +350,7 @@ const rows: readonly Row[] = [
   ["a redirect without a listener drops", [policy("usual", 1), clientSends(v4(client, server), tcp(8080))], "dropped", "egress FORWARDED unenforced", "ingress REDIRECTED", "DROP PROXY_LOOKUP_FAILED"],
   ["a redirect without a proxy drops", [policy("usual", 0), clientSends(v4(client, server), tcp(8080))], "dropped", "egress FORWARDED unenforced", "ingress DROPPED PROXY_LOOKUP_FAILED"],
   ["TCP without SYN is not redirected: the proxy does not know the connection", clientSends(v4(client, server), tcp(8080, "A")), "dropped", "egress FORWARDED unenforced", "ingress REDIRECTED", "DROP PROXY_LOOKUP_FAILED"],
+  ["a listener of the node on the same port is not the proxy's socket", [listening(8080), clientSends(v4(client, server), tcp(8080, "A"))], "dropped", "egress FORWARDED unenforced", "ingress REDIRECTED", "DROP PROXY_LOOKUP_FAILED"],
   ["the server does not answer past the proxy", [clientSends(v4(client, server), tcp(8080)), serverSends(v4(server, client), tcp(40_000, "SA", 8080))], "dropped", "DROP INVALID_SOURCE_IP"],
   ["the proxy's own leg is let through", proxySendsToServer(v4(client, server), tcp(8080, "S", 50_000)), "stack"],
   ["the mark of the proxy on a packet from outside is worth nothing", sender((rig) => ({ hook: "to_endpoint", device: rig.endpoints[1]!, from: rig.world, mark: SkbMark.FROM_PROXY }))(v4(world, server), tcp(8080, "S")), "dropped", "ingress DROPPED POLICY_DENIED"],

@@ -137,13 +137,16 @@ export class DatapathRig {
     for (const [i, { ifindex }] of this.endpoints.entries()) this.maps.ifaces.set(ifindex, (i + 1) as EndpointId);
     this.configure(options.pods);
 
-    const listen = (text: string, port: number) => {
-      const listener = openListener({ address: parseAddress(text)!, port }, { transparent: true, netns });
-      t.after(() => closeSync(listener.fd));
-      return listener.port;
-    };
-    this.proxyPort = listen("127.0.0.1", 0);
-    listen("::1", this.proxyPort);
+    this.proxyPort = this.listen("127.0.0.1", 0);
+    this.listen("::1", this.proxyPort);
+  }
+
+  /** Opens a listener on the node, which nobody serves; returns its port. */
+  listen(address: string, port: number): number {
+    const end = { address: parseAddress(address)!, port };
+    const listener = openListener(end, { transparent: true, netns: this.#netns });
+    this.#undo.unshift(() => closeSync(listener.fd));
+    return listener.port;
   }
 
   /** Removes everything. */
