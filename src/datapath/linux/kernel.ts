@@ -63,7 +63,7 @@ export interface Bpf {
   loadObject(path: string, options?: LoadOptions): LoadedObject;
   /** Attaches; the result vanishes with its last holder (this process, or a pin). One program can't be on a TCX hook twice. */
   attach(program: BpfProgram, target: AttachTarget): BpfLink;
-  /** Programs on a hook in the order in which they run. Only TCX and XDP hooks can be asked. */
+  /** Programs on a hook in the order in which they run, whoever attached them. Only TCX, clsact and XDP hooks can be asked. */
   attached(target: AttachTarget): readonly AttachedProgram[];
   openRingBuffer(map: BpfMap): RingBuffer;
 }

@@ -3,6 +3,7 @@ import { bpf, Command, cString, type Field, objectInfo, pin, struct, tryBpf } fr
 import { kernelError } from "./errors.ts";
 import type { AttachedProgram, AttachTarget, BpfLink, BpfProgram } from "./kernel.ts";
 import { checked, libbpf, libc, syscallNumber, withLibbpfMessages } from "./native.ts";
+import { filterPrograms } from "./netlink.ts";
 import { programName, type RealProgram } from "./program.ts";
 
 /** enum bpf_attach_type. */
@@ -76,10 +77,7 @@ export function attached(target: AttachTarget): readonly AttachedProgram[] {
     if (result < 0) throw kernelError(`query ${describeTarget(target)}`, -result);
     return id[0] === 0 ? [] : [named(id[0]!)];
   }
-  if (target.kind === "clsact") {
-    const id = ClsactFilter.query(target);
-    return id === undefined ? [] : [named(id)];
-  }
+  if (target.kind === "clsact") return filterPrograms(target.ifindex, target.direction, target.netns).map(named);
   if (target.kind !== "tcx") throw kernelError(`query ${describeTarget(target)}`, 95);
   const ids = new Uint8Array(64 * 4);
   const attr = struct(64, [[0, "u32", target.ifindex], [4, "u32", TCX[target.direction]], [16, "pointer", ids], [24, "u32", 64]]); // biome-ignore format: one struct

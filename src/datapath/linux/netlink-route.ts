@@ -13,6 +13,7 @@ import {
 const Message = {
   NEWLINK: 16, DELLINK: 17, GETLINK: 18, SETLINK: 19, NEWADDR: 20, DELADDR: 21, GETADDR: 22, NEWROUTE: 24, DELROUTE: 25,
   GETROUTE: 26, NEWNEIGH: 28, DELNEIGH: 29, GETNEIGH: 30, NEWRULE: 32, DELRULE: 33, GETRULE: 34,
+  GETTFILTER: 46,
 } as const; // biome-ignore format: a table of the kernel's numbers
 
 const IFF_UP = 1;
@@ -44,6 +45,16 @@ function ifinfomsg(ifindex: number, flags = 0, change = 0): Buffer {
   bytes.writeInt32LE(ifindex, 4);
   bytes.writeUInt32LE(flags, 8);
   bytes.writeUInt32LE(change, 12);
+  return bytes;
+}
+
+/** Parents of filters on a clsact qdisc: TC_H_CLSACT with the minor number of its side. */
+const CLSACT = { ingress: 0xffff_fff2, egress: 0xffff_fff3 } as const;
+
+function tcmsg(ifindex: number, parent: number): Buffer {
+  const bytes = Buffer.alloc(20);
+  bytes.writeInt32LE(ifindex, 4);
+  bytes.writeUInt32LE(parent, 12);
   return bytes;
 }
 
@@ -217,12 +228,30 @@ export const query = {
   routes: (family: 4 | 6): Request => dump(Message.GETROUTE, family),
   rules: (family: 4 | 6): Request => dump(Message.GETRULE, family),
   neighbours: (family: 4 | 6): Request => dump(Message.GETNEIGH, family),
+  filters: (ifindex: number, side: "ingress" | "egress"): Request => ({
+    type: Message.GETTFILTER,
+    flags: Flag.DUMP,
+    body: tcmsg(ifindex, CLSACT[side]),
+  }),
 };
 
 function dump(type: number, family: 4 | 6): Request {
   const head = Buffer.alloc(12);
   head[0] = familyNumber(family);
   return { type, flags: Flag.DUMP, body: head };
+}
+
+/** Undefined for filters that are no BPF programs, and for the headers of priorities, which have no program. */
+export function decodeFilter(payload: Buffer): { readonly priority: number; readonly programId: number } | undefined {
+  const TCMSG = 20;
+  const TCA = { KIND: 1, OPTIONS: 2, BPF_ID: 11 } as const;
+  const a = decodeAttributes(payload.subarray(TCMSG));
+  if (zeroTerminated(a.get(TCA.KIND) ?? Buffer.alloc(0)) !== "bpf") return undefined;
+  const programId = decodeAttributes(a.get(TCA.OPTIONS) ?? Buffer.alloc(0))
+    .get(TCA.BPF_ID)
+    ?.readUInt32LE();
+  // The upper half of tcm_info is the priority; the lower one the protocol.
+  return programId === undefined ? undefined : { priority: payload.readUInt32LE(16) >>> 16, programId };
 }
 
 export function decodeLink(payload: Buffer): Link {

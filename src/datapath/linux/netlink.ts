@@ -2,7 +2,7 @@ import { errnoName, KernelError, kernelError } from "./errors.ts";
 import type { Neighbour, Netlink, NetworkChange, NetworkNamespace } from "./kernel.ts";
 import { checked, lastErrno, libc } from "./native.ts";
 import { decodeReplies, encodeRequests, Flag, MessageType, type Reply, type Request } from "./netlink-message.ts";
-import { alreadyMade, decodeAddress, decodeLink, decodeNeighbour, decodeRoute, decodeRule, describeChange, encodeChange, query } from "./netlink-route.ts"; // biome-ignore format: one door
+import { alreadyMade, decodeAddress, decodeFilter, decodeLink, decodeNeighbour, decodeRoute, decodeRule, describeChange, encodeChange, query } from "./netlink-route.ts"; // biome-ignore format: one door
 
 const AF_NETLINK = 16;
 const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
@@ -17,6 +17,19 @@ const DUMP_TRIES = 5;
 /** A socket in the given namespace, or in the current one; it stays there wherever it is used. */
 export function openNetlink(netns?: NetworkNamespace): Netlink {
   return netns === undefined ? new RealNetlink() : netns.run(() => new RealNetlink());
+}
+
+/** Programs of all tc filters on that side of an interface's clsact qdisc, in the order in which they run; empty without one. */
+export function filterPrograms(ifindex: number, side: "ingress" | "egress", netns?: NetworkNamespace): number[] {
+  const list = () => {
+    const netlink = new RealNetlink();
+    try {
+      return netlink.filterPrograms(ifindex, side);
+    } finally {
+      netlink.close();
+    }
+  };
+  return netns === undefined ? list() : netns.run(list);
 }
 
 /** Whether the kernel knows a type of interface ("wireguard"). May make one in that namespace: one that nobody else uses. */
@@ -69,6 +82,12 @@ class RealNetlink implements Netlink {
 
   neighbours(family: 4 | 6, ifindex: number): readonly Neighbour[] {
     return this.#dump(query.neighbours(family), "neighbours", decodeNeighbour).filter((row) => row.ifindex === ifindex);
+  }
+
+  filterPrograms(ifindex: number, side: "ingress" | "egress"): number[] {
+    return this.#dump(query.filters(ifindex, side), "tc filters", decodeFilter)
+      .toSorted((a, b) => a.priority - b.priority)
+      .map(({ programId }) => programId);
   }
 
   apply(changes: readonly NetworkChange[]): void {

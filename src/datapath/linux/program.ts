@@ -1,9 +1,11 @@
-import { bpf, Command, objectInfo, pin, readCString, struct } from "./bpf-syscall.ts";
+import { bpf, Command, objectInfo, pin, readCString, struct, tryBpf } from "./bpf-syscall.ts";
+import { kernelError } from "./errors.ts";
 import type { BpfProgram, TestRunInput, TestRunResult } from "./kernel.ts";
 import { libc } from "./native.ts";
 
 const SCHED_CLS = 3;
 const SCHED_ACT = 4;
+const ENOENT = 2;
 const SK_BUFF_SIZE = 192;
 /** Fields of struct __sk_buff that a test run may set. */
 const skb = { mark: 8, ingressIfindex: 36, ifindex: 40 } as const;
@@ -65,7 +67,9 @@ export class RealProgram implements BpfProgram {
 
 /** Name of a loaded program; empty when it is gone. */
 export function programName(id: number): string {
-  const fd = bpf(Command.PROG_GET_FD_BY_ID, struct(16, [[0, "u32", id]]), `open program ${id}`);
+  const fd = tryBpf(Command.PROG_GET_FD_BY_ID, struct(16, [[0, "u32", id]]));
+  if (fd === -ENOENT) return "";
+  if (fd < 0) throw kernelError(`open program ${id}`, -fd);
   try {
     return readCString(objectInfo(fd, 128, `program ${id}`), 64, 16);
   } finally {

@@ -1,4 +1,11 @@
-import { type AttachTarget, type BpfLink, type BpfProgram, isErrno, type Kernel } from "#datapath/linux";
+import {
+  type AttachedProgram,
+  type AttachTarget,
+  type BpfLink,
+  type BpfProgram,
+  isErrno,
+  type Kernel,
+} from "#datapath/linux";
 import { type HookName, hooks } from "./plan.ts";
 
 /** TCX links (Linux 6.6), or filters on a clsact qdisc before. */
@@ -31,8 +38,13 @@ export interface Attachments {
   detach(deviceName: string): void;
   /** Names of devices that pins exist for. */
   devices(): readonly string[];
-  /** Programs of others on the hooks where ours are. */
+  /** Programs of others on the hooks where ours are; TCX and clsact are one hook in this: the kernel runs one after the other. */
   foreign(): readonly ForeignProgram[];
+  /**
+   * Puts ours back where someone has taken it off or got in front of it (in front of a tc filter is for good). Looks at `limit`
+   * devices, at the next ones with the next call. Returns the devices where it had to.
+   */
+  reclaim(limit: number): readonly string[];
   /** Which way of attaching this kernel has; undefined until the first device. */
   readonly mode: AttachMode | undefined;
 }
@@ -95,6 +107,7 @@ export function createAttachments(
       // The new link takes the old one's pin; the old one goes with its last holder, us.
       link.pin(pin);
       link.close();
+      removeFilter(hook, device);
       return true;
     } finally {
       old?.close();
@@ -104,9 +117,62 @@ export function createAttachments(
   function attachFilter(hook: HookName, device: Device): void {
     const program = programOf(hook);
     const hookTarget = target("clsact", hook, device.ifindex);
-    if (bpf.attached(hookTarget)[0]?.programId === program.id) return;
+    if (bpf.attached(hookTarget).some(({ programId }) => programId === program.id)) return;
     bpf.attach(program, hookTarget).close();
     program.pin(`${pinOf(hook, device.name)}${FILTER}`);
+    // Left by a run that attached the other way: it would judge packets before the filter does.
+    const link = bpf.openLink(pinOf(hook, device.name));
+    if (link === undefined) return;
+    if (link.ifindex() !== 0) link.detach();
+    link.close();
+    bpf.unpin(pinOf(hook, device.name));
+  }
+
+  /** The other way round. */
+  function removeFilter(hook: HookName, device: Device): void {
+    const pin = `${pinOf(hook, device.name)}${FILTER}`;
+    detachFilter(kernel, pin, hook, device.name);
+    bpf.unpin(pin);
+  }
+
+  let looked = 0;
+  /** Our hooks on each device that is there: the program that is meant to run, and all that do. */
+  function* look(devices: readonly string[]) {
+    const netlink = kernel.netlink();
+    try {
+      for (const name of devices) {
+        const ifindex = netlink.link(name)?.index;
+        if (ifindex === undefined) continue;
+        for (const pin of bpf.pinned(`${directory}/${pinName(name)}`)) {
+          const hook = pin.endsWith(FILTER) ? pin.slice(0, -FILTER.length) : pin;
+          if (isHook(hook))
+            yield { hook, device: { name, ifindex }, ours: programAt(name, pin), all: allOn(hook, ifindex) };
+        }
+      }
+    } finally {
+      netlink.close();
+    }
+  }
+
+  function programAt(device: string, pin: string): number | undefined {
+    const path = `${directory}/${pinName(device)}/${pin}`;
+    const held = pin.endsWith(FILTER) ? bpf.openProgram(path) : bpf.openLink(path);
+    const id = held === undefined ? undefined : "programId" in held ? held.programId() : held.id;
+    held?.close();
+    return id;
+  }
+
+  function allOn(hook: HookName, ifindex: number): AttachedProgram[] {
+    return [...tcxPrograms(hook, ifindex), ...bpf.attached(target("clsact", hook, ifindex))];
+  }
+
+  function tcxPrograms(hook: HookName, ifindex: number): readonly AttachedProgram[] {
+    try {
+      return bpf.attached(target("tcx", hook, ifindex));
+    } catch (error) {
+      if (isErrno(error, "EINVAL")) return []; // before 6.6 there is no such hook
+      throw error;
+    }
   }
 
   return {
@@ -129,39 +195,32 @@ export function createAttachments(
     devices: () => attachedDevices(kernel, directory),
 
     foreign() {
-      const netlink = kernel.netlink();
-      try {
-        return attachedDevices(kernel, directory).flatMap((device) => {
-          const link = netlink.link(device);
-          if (link === undefined) return [];
-          return bpf.pinned(`${directory}/${pinName(device)}`).flatMap((pin) => (isHook(pin) ? foreignOn(pin, { name: device, ifindex: link.index }) : [])); // biome-ignore format: one expression
-        });
-      } finally {
-        netlink.close();
+      return [...look(attachedDevices(kernel, directory))].flatMap(({ hook, device, ours, all }) => {
+        const at = all.findIndex(({ programId }) => programId === ours);
+        return all.flatMap(({ programId, programName: name }, i) =>
+          i === at
+            ? []
+            : [{ device: device.name, hook: hooks[hook].direction, programId, name, before: at < 0 || i < at }],
+        );
+      });
+    },
+
+    reclaim(limit) {
+      const devices = attachedDevices(kernel, directory);
+      if (looked >= devices.length) looked = 0;
+      const some = devices.slice(looked, looked + limit);
+      looked += limit;
+      const reclaimed = new Set<string>();
+      for (const { hook, device, ours, all } of look(some)) {
+        const inPlace =
+          known === "clsact" ? all.some(({ programId }) => programId === ours) : all[0]?.programId === ours;
+        if (inPlace) continue;
+        this.attach(hook, device);
+        reclaimed.add(device.name);
       }
+      return [...reclaimed];
     },
   };
-
-  function foreignOn(hook: HookName, device: Device): ForeignProgram[] {
-    const link = bpf.openLink(pinOf(hook, device.name));
-    const ours = link?.programId();
-    link?.close();
-    const all = bpf.attached(target("tcx", hook, device.ifindex));
-    const at = all.findIndex(({ programId }) => programId === ours);
-    return all.flatMap(({ programId, programName }, i) =>
-      programId === ours
-        ? []
-        : [
-            {
-              device: device.name,
-              hook: hooks[hook].direction,
-              programId,
-              name: programName,
-              before: at < 0 || i < at,
-            },
-          ],
-    );
-  }
 }
 
 /** Devices that pins exist for. */
@@ -195,7 +254,7 @@ function detachFilter(kernel: Kernel, pin: string, hook: HookName, device: strin
   const target = { kind: "clsact", ifindex, direction: hooks[hook].direction } as const;
   const program = kernel.bpf.openProgram(pin);
   // Only our own: a filter that someone else has put there since stays.
-  if (program !== undefined && kernel.bpf.attached(target)[0]?.programId === program.id)
+  if (program !== undefined && kernel.bpf.attached(target).some(({ programId }) => programId === program.id))
     kernel.bpf.attach(program, target).detach();
   program?.close();
 }

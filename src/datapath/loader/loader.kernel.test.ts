@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { resolve } from "node:path";
 import { describe, it } from "node:test";
 import { ensureBpffs, openKernel } from "#datapath/linux";
@@ -53,6 +53,39 @@ describe("a process that is killed", () => {
       next.close();
     });
   });
+});
+
+describe("a tc filter of another program on our device", () => {
+  for (const mode of ["tcx", "clsact"] as const) {
+    it(`${mode}: is named, and stays when ours goes`, (t) => {
+      const { name, netns } = createTestNamespace(t);
+      const kernel = openKernel();
+      const directory = `/sys/fs/bpf/${name}`;
+      t.after(() => cleanupDatapath(kernel, directory));
+      const netlink = kernel.netlink(netns);
+      netlink.apply([{ kind: "createVeth", link: { name: "tsl1" }, peer: { name: "peer" } }]);
+      const device = { name: "tsl1", ifindex: netlink.link("tsl1")!.index };
+      netlink.close();
+      netns.run(() => {
+        const loaded = loadDatapath({ kernel, plan: planObjects({ objectDirectory }), directory, mode });
+        loaded.attachments.attach("from_endpoint", device);
+        // Not through `ip netns exec`: that hides the BPF file system.
+        const tc = (...args: string[]) => execFileSync("tc", args, { stdio: ["ignore", "ignore", "inherit"] });
+        if (mode === "tcx") tc("qdisc", "add", "dev", "tsl1", "clsact");
+        const pinned = `${directory}/progs/to_network`;
+        tc("filter", "add", "dev", "tsl1", "ingress", "pref", "7", "bpf", "da", "object-pinned", pinned);
+        const theirs = kernel.bpf.openProgram(pinned)!;
+        const seen = { device: "tsl1", hook: "ingress", programId: theirs.id, name: "to_network", before: false };
+        assert.deepEqual(loaded.attachments.foreign(), [seen]);
+        assert.deepEqual(loaded.attachments.reclaim(10), []);
+        loaded.attachments.detach("tsl1");
+        const left = kernel.bpf.attached({ kind: "clsact", ifindex: device.ifindex, direction: "ingress" });
+        assert.deepEqual(left.map(({ programId }) => programId), [theirs.id]); // biome-ignore format: one row
+        theirs.close();
+        loaded.close();
+      });
+    });
+  }
 });
 
 describe("the compiled objects", () => {

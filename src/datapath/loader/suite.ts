@@ -120,6 +120,36 @@ export function loaderBehaviour(title: string, open: () => LoaderSubject): void 
       });
     }
 
+    it("a program of ours that was taken off its device is put back", (t) => {
+      const { netns, directory, device, load } = node(t);
+      netns.run(() => {
+        const loaded = load();
+        loaded.attachments.attach("from_endpoint", device);
+        const link = kernel.bpf.openLink(`${directory}/links/tsl1/from_endpoint`)!;
+        link.detach();
+        link.close();
+        assert.deepEqual(programsOn(netns, device.ifindex, "ingress"), []);
+        assert.deepEqual(loaded.attachments.reclaim(10), ["tsl1"]);
+        assert.deepEqual(programsOn(netns, device.ifindex, "ingress"), ["from_endpoint"]);
+        loaded.close();
+      });
+    });
+
+    it("attaching the other way than the last run leaves one program, not two", (t) => {
+      const { netns, device, load } = node(t);
+      netns.run(() => {
+        const on = (kind: "tcx" | "clsact") =>
+          kernel.bpf.attached({ kind, ifindex: device.ifindex, direction: "ingress" }).length;
+        for (const mode of ["tcx", "clsact", "tcx"] as const) {
+          const loaded = load({ mode });
+          loaded.attachments.attach("from_endpoint", device);
+          assert.deepEqual([on("tcx"), on("clsact")], mode === "tcx" ? [1, 0] : [0, 1], mode);
+          assert.deepEqual(loaded.attachments.foreign(), []);
+          loaded.close();
+        }
+      });
+    });
+
     it("the way of attaching is found out", (t) => {
       const { netns, device, load } = node(t);
       netns.run(() => {
@@ -148,9 +178,10 @@ export function loaderBehaviour(title: string, open: () => LoaderSubject): void 
         const second = their();
         const seen = { device: "tsl1", hook: "ingress", programId: theirs.id, name: "to_network" };
         assert.deepEqual(loaded.attachments.foreign(), [{ ...seen, before: true }]);
-        loaded.attachments.attach("from_endpoint", device);
+        assert.deepEqual(loaded.attachments.reclaim(10), ["tsl1"]);
         assert.deepEqual(programsOn(netns, device.ifindex, "ingress"), ["from_endpoint", "to_network"]);
         assert.deepEqual(loaded.attachments.foreign(), [{ ...seen, before: false }]);
+        assert.deepEqual(loaded.attachments.reclaim(10), [], "all is well");
         for (const held of [second, theirs, loaded]) held.close();
       });
     });
