@@ -339,16 +339,14 @@ async function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Pro
   clearTimeout(hard);
 }
 
-/** What is left of an instance: namespaces, directories, groups, processes in its namespaces. */
+/** What is left of an instance whose state directory is to stay: namespaces, pins, groups, records. */
 export function tracesOf(instance: string): string[] {
-  const { runDir, stateDir, bpfDir, cgroup } = instancePaths({ TSILIUM_INSTANCE: instance });
-  const netns = existsSync("/run/netns")
+  const { runDir, bpfDir, cgroup } = instancePaths({ TSILIUM_INSTANCE: instance });
+  const names = existsSync("/run/netns")
     ? readdirSync("/run/netns").filter((name) => name.startsWith(`${cgroup}_`))
     : [];
-  const records = ["endpoints", "workloads"].map((name) => join(runDir, name));
-  return [...netns, ...[bpfDir, cgroupPath(cgroup), ...records].filter((path) => existsSync(path))].concat(
-    existsSync(stateDir) ? [] : [],
-  );
+  const paths = [bpfDir, cgroupPath(cgroup), join(runDir, "endpoints"), join(runDir, "workloads")];
+  return [...names, ...paths.filter((path) => existsSync(path))];
 }
 
 function cgroupPath(name: string): string {
