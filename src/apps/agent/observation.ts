@@ -140,6 +140,8 @@ export function startObservation(agent: NodeAgent, version: string): Observation
   return {
     observer,
     onAccessLog(records, lostRecords) {
+      // What the kernel said of these requests' connections came before them, and stands before them in what people read.
+      if (!closed) ring.drain(ingest, drainLimit);
       for (const record of records) observer.ingestAccessLog(record);
       observer.ingestLost("proxy", lostRecords);
     },

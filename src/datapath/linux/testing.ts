@@ -14,8 +14,8 @@ import type { Kernel, NetworkNamespace } from "./kernel.ts";
 import { openNetlink } from "./netlink.ts";
 import { networkNamespaces } from "./netns.ts";
 
-export type { FakeObject, FakeProgramBody } from "./fake-bpf.ts";
-export { FAKE_CPUS, FakeMap } from "./fake-map.ts";
+export type { FakeObject } from "./fake-bpf.ts";
+export { FAKE_CPUS } from "./fake-map.ts";
 
 /** A kernel of maps and rows in memory. `objects`: what the paths given to `loadObject` hold. */
 export function createFakeKernel(objects: Readonly<Record<string, FakeObject>> = {}): Kernel {
