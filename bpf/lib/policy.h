@@ -91,5 +91,8 @@ stage int policy_judge(const struct packet *packet, struct flow *flow, enum dire
 		if (!policy_decide(&key, flow))
 			return DROP_POLICY_DENIED;
 	}
-	return flow->decided.flags & POLICY_F_DENY ? DROP_POLICY_DENY : DROP_NONE;
+	if (!(flow->decided.flags & POLICY_F_DENY))
+		return DROP_NONE;
+	/* A deny that no rule ordered is the default, where tier Admin has passed on what nobody allows. */
+	return flow->decided.cookie ? DROP_POLICY_DENY : DROP_POLICY_DENIED;
 }

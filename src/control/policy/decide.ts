@@ -8,7 +8,7 @@ export type PolicyMatch = "none" | "l3-only" | "l3-l4" | "l4-only" | "all" | "l3
 /** A verdict on one direction of a connection. */
 export interface Decision {
   readonly verdict: Verdict;
-  /** Of a drop: no entry, or an explicit deny; also for what is only audited. */
+  /** Of a drop: no rule allows it, or an explicit deny; also for what is only audited. */
   readonly reason?: "POLICY_DENIED" | "POLICY_DENY";
   readonly match: PolicyMatch;
   readonly entry?: Entry;
@@ -41,7 +41,7 @@ export function decide(
     case "redirect":
       return { verdict: "REDIRECTED", match, entry };
     case "deny":
-      return { verdict: "DROPPED", reason: "POLICY_DENY", match, entry };
+      return { verdict: "DROPPED", reason: entry.cookie === 0 ? "POLICY_DENIED" : "POLICY_DENY", match, entry };
     case "audit":
       return { verdict: "AUDIT", reason: entry.cookie === 0 ? "POLICY_DENIED" : "POLICY_DENY", match, entry };
   }

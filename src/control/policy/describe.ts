@@ -10,6 +10,8 @@ import { formatRequirement, type Selector } from "./selector.ts";
 export function describeRule(rule: Rule, clusterName = "default"): string[] {
   const subject = describeSelector(rule.subject, rule.namespace, clusterName);
   const out: string[] = [];
+  if (rule.statements.some((statement) => statement.standing !== undefined))
+    return describeTierRule(rule, subject, clusterName);
   for (const direction of ["ingress", "egress"] as const) {
     const statements = rule.statements.filter((statement) => statement.direction === direction);
     if (statements.length === 0 && !rule.defaultDeny[direction]) continue;
@@ -22,6 +24,23 @@ export function describeRule(rule: Rule, clusterName = "default"): string[] {
     if (allowed.length === 0 && rule.defaultDeny[direction]) out.push(`By this rule it ${verb} no one.`);
   }
   return out;
+}
+
+/** The rules of a tier are asked one after the other: each is a sentence, in that order. */
+function describeTierRule(rule: Rule, subject: string, clusterName: string): string[] {
+  const tier = rule.statements.some(({ standing }) => standing?.tier === "admin")
+    ? "Before the policies of everyone (tier Admin)"
+    : "Where no other policy decides (tier Baseline)";
+  const verbs = { allow: "accepts", deny: "denies", pass: "leaves to the next tier" };
+  const ordered = (["ingress", "egress"] as const).flatMap((direction) =>
+    rule.statements
+      .filter((statement) => statement.direction === direction)
+      .map(
+        (statement, i) =>
+          `${direction} ${i + 1}: it ${verbs[statement.action]} traffic ${direction === "ingress" ? "from" : "to"} ${describeStatement(statement, rule, clusterName)}.`,
+      ),
+  );
+  return [`${tier}, for ${subject}, the first of these that matches decides:`, ...ordered];
 }
 
 /**
@@ -73,7 +92,9 @@ function describeStatement(statement: Statement, rule: Rule, clusterName: string
   const peers =
     statement.peers === "any"
       ? "anyone"
-      : statement.peers.map((peer) => describePeer(peer, rule, clusterName)).join(" or ");
+      : statement.peers.length === 0
+        ? "no one"
+        : statement.peers.map((peer) => describePeer(peer, rule, clusterName)).join(" or ");
   const ports =
     statement.ports === "any"
       ? "on every port and protocol, with no L7 rule"

@@ -37,7 +37,9 @@ function judgeByFilters(
   const tier = Math.max(...matching.map((f) => f.precedence >>> 8));
   const top = matching.filter((f) => f.precedence >>> 8 === tier);
   if (top.length === 0) return { kind: "none" };
-  if (top.some((f) => f.kind === "deny")) return { kind: "deny" };
+  const denies = top.filter((f) => f.kind === "deny");
+  // A deny that nobody wrote is the default, said aloud where tier Admin has passed a flow on.
+  if (denies.length > 0) return { kind: denies.some((f) => f.refs.length > 0) ? "deny" : "none" };
   if (top.some((f) => f.kind === "allow")) return { kind: "allow" };
   return {
     kind: "http",

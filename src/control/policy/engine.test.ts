@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createLabels, formatPrefix, type NumericIdentity, parseLabel } from "#core/model";
-import { createPolicyEngine, maskRange, parsePolicy, precedenceOf } from "./index.ts";
+import { createPolicyEngine, maskRange, parsePolicy } from "./index.ts";
+import { levels, precedenceOf } from "./policy-set.ts";
 import { formatYaml } from "./yaml.ts";
 
 const pod = (id: number, app: string) => ({
@@ -105,18 +106,18 @@ test("1000 rules on 1000 identities are computed in well under a second, one mor
 
 test("precedence: deny over redirect over allow, rules over what is implied", () => {
   const order = [
-    precedenceOf("deny", "rules"),
-    precedenceOf("redirect", "rules"),
-    precedenceOf("allow", "rules"),
-    precedenceOf("allow", "implicit"),
-    precedenceOf("audit", "implicit"),
+    precedenceOf("deny", levels.rules),
+    precedenceOf("redirect", levels.rules),
+    precedenceOf("allow", levels.rules),
+    precedenceOf("allow", levels.implicit),
+    precedenceOf("audit", levels.implicit),
   ];
   assert.deepEqual(
     order,
     [...order].sort((a, b) => b - a),
   );
-  assert.equal(precedenceOf("deny", "rules") & 0xff, 255);
-  assert.equal(precedenceOf("redirect", "rules") & 0xff, 154);
+  assert.equal(precedenceOf("deny", levels.rules) & 0xff, 255);
+  assert.equal(precedenceOf("redirect", levels.rules) & 0xff, 154);
 });
 
 const ranges: ReadonlyArray<readonly [first: number, last: number, blocks: string]> = [

@@ -2,7 +2,7 @@
 import type { Direction, NumericIdentity } from "#core/model";
 import type { DirectionGrants, Grant } from "./grants.ts";
 import { maskRange } from "./masks.ts";
-import { type Entry, type EntryAction, l4Key, l4Prefix, precedenceOf } from "./policy-set.ts";
+import { type Entry, type EntryAction, l4Key, l4Prefix, levels, precedenceOf } from "./policy-set.ts";
 import type { RuleRef } from "./rule.ts";
 
 interface Draft {
@@ -55,7 +55,7 @@ export function makeEntries(
 ): Entry[] {
   const everything = { direction, identity: any, protocol: 0, port: 0, portPrefix: 0, cookie: 0 } as const;
   if (!enforced)
-    return [{ ...everything, action: "allow", precedence: precedenceOf("allow", "implicit"), unenforced: true }];
+    return [{ ...everything, action: "allow", precedence: precedenceOf("allow", levels.implicit), unenforced: true }];
   const tries = new Map<NumericIdentity, Trie>();
   for (const grant of grants) {
     if (grant.peers === "any") add(tries, any, grant, audit);
@@ -70,7 +70,7 @@ export function makeEntries(
     return { direction, ...draft, ...proxy, cookie: provenance.cookie(refs) };
   });
   if (audit && !tries.get(any)?.has(l4Key(0, 0, 0)))
-    out.unshift({ ...everything, action: "audit", precedence: precedenceOf("audit", "implicit") });
+    out.unshift({ ...everything, action: "audit", precedence: precedenceOf("audit", levels.implicit) });
   return out;
 }
 
@@ -86,22 +86,36 @@ function add(tries: Map<NumericIdentity, Trie>, identity: NumericIdentity, grant
     trie = new Map();
     tries.set(identity, trie);
   }
-  const ordered: EntryAction = grant.kind === "http" ? "redirect" : grant.kind;
-  const precedence = precedenceOf(ordered, grant.tier);
+  const ordered = actionOf(grant);
+  const precedence = precedenceOf(ordered, grant.level);
+  // What no rule ordered has no reference, and so the cookie 0.
+  const refs = grant.ref === undefined ? [] : [grant.ref];
   // An audited deny keeps the deny's rank: it must not let an allow take its place in the report.
   const action = ordered === "deny" && audit ? "audit" : ordered;
   for (const { port, prefix } of grant.protocol === 0 ? [{ port: 0, prefix: 0 }] : maskRange(grant.first, grant.last)) {
     const key = l4Key(grant.protocol, port, prefix);
     const draft = trie.get(key);
     if (draft === undefined) {
-      trie.set(key, { protocol: grant.protocol, port, portPrefix: prefix, precedence, action, refs: [grant.ref] });
+      trie.set(key, { protocol: grant.protocol, port, portPrefix: prefix, precedence, action, refs });
     } else if (draft.precedence < precedence) {
       draft.precedence = precedence;
       draft.action = action;
-      draft.refs = [grant.ref];
-    } else if (draft.precedence === precedence && !draft.refs.includes(grant.ref)) {
-      draft.refs.push(grant.ref);
+      draft.refs = refs;
+    } else if (draft.precedence === precedence) {
+      draft.refs = [...new Set([...draft.refs, ...refs])];
     }
+  }
+}
+
+function actionOf({ kind }: Grant): EntryAction {
+  switch (kind) {
+    case "http":
+      return "redirect";
+    case "default-deny":
+      return "deny";
+    case "allow":
+    case "deny":
+      return kind;
   }
 }
 

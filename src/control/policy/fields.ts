@@ -24,7 +24,7 @@ const shape = (name: string, read: string, refused = ""): Shape => ({
 /** Every shape by name. */
 export const shapes = {
   object: shape("a policy object", "apiVersion kind metadata spec specs status"),
-  kubeObject: shape("a NetworkPolicy", "apiVersion kind metadata spec status"),
+  kubeObject: shape("a policy object", "apiVersion kind metadata spec status"),
   metadata: shape(
     "metadata",
     "name namespace labels annotations uid resourceVersion generation creationTimestamp deletionTimestamp deletionGracePeriodSeconds generateName finalizers ownerReferences managedFields selfLink",
@@ -71,6 +71,20 @@ export const shapes = {
   kubeEgress: shape("an item of egress", "to ports"),
   kubePeer: shape("a peer", "podSelector namespaceSelector ipBlock"),
   ipBlock: shape("ipBlock", "cidr except"),
+  clusterSpec: shape("a ClusterNetworkPolicy's spec", "tier priority subject ingress egress"),
+  adminSpec: shape("an AdminNetworkPolicy's spec", "priority subject ingress egress"),
+  baselineSpec: shape("a BaselineAdminNetworkPolicy's spec", "subject ingress egress"),
+  clusterSubject: shape("a subject", "namespaces pods"),
+  namespacedPod: shape("pods", "namespaceSelector podSelector"),
+  clusterIngress: shape("an item of ingress", "name action from protocols"),
+  clusterEgress: shape("an item of egress", "name action to protocols"),
+  adminIngress: shape("an item of ingress", "name action from ports"),
+  adminEgress: shape("an item of egress", "name action to ports"),
+  clusterTransport: shape("a protocol", "destinationPort"),
+  clusterPort: shape("destinationPort", "number range"),
+  clusterRange: shape("range", "start end"),
+  adminPort: shape("portNumber", "protocol port"),
+  adminRange: shape("portRange", "protocol start end"),
 } as const satisfies Readonly<Record<string, Shape>>;
 
 /** Name of a shape. */
@@ -99,6 +113,22 @@ const kubeHomes: Readonly<Partial<Record<ShapeName, string>>> = {
   expression: "matchExpressions[]",
 };
 
+const clusterHomes: Readonly<Partial<Record<ShapeName, string>>> = {
+  clusterSpec: "spec",
+  clusterIngress: "spec.ingress[]",
+  clusterEgress: "spec.egress[]",
+  adminIngress: "spec.ingress[] of an AdminNetworkPolicy",
+  adminEgress: "spec.egress[] of an AdminNetworkPolicy",
+  clusterSubject: "subject, or an item of from or to",
+  namespacedPod: "pods",
+  selector: "a selector",
+  expression: "matchExpressions[]",
+};
+const homesByLanguage = { cilium: homes, kubernetes: kubeHomes, cluster: clusterHomes };
+
+/** Which group of kinds an object is of: words mean different things there. */
+export type Language = keyof typeof homesByLanguage;
+
 /** Field names of Kubernetes' own policy and what Cilium calls them, and other names that people try. */
 const aliases: Readonly<Record<string, string>> = {
   from: "fromEndpoints",
@@ -120,9 +150,8 @@ const aliases: Readonly<Record<string, string>> = {
 };
 
 /** The places where a key is at home; empty if it is nowhere. */
-export function homesOf(key: string, language: "cilium" | "kubernetes"): readonly string[] {
-  const table = language === "cilium" ? homes : kubeHomes;
-  return Object.entries(table).flatMap(([name, home]) =>
+export function homesOf(key: string, language: Language): readonly string[] {
+  return Object.entries(homesByLanguage[language]).flatMap(([name, home]) =>
     Object.hasOwn(shapes[name as ShapeName].fields, key) ? [home] : [],
   );
 }

@@ -2,7 +2,7 @@
 import type { HttpRule as HttpFilterRule, PolicyFilter, PolicyRef } from "#contracts/proxy";
 import { type Direction, protocolNumbers } from "#core/model";
 import type { DirectionGrants, Grant } from "./grants.ts";
-import { precedenceOf } from "./policy-set.ts";
+import { levels, precedenceOf } from "./policy-set.ts";
 import type { HttpRule, RuleRef } from "./rule.ts";
 
 /** A ref in the proxy's form. */
@@ -19,7 +19,12 @@ export function makeFilters(
   const everything = { direction, peers: "any", protocol: "TCP", port: 0 } as const;
   if (!enforced || audit)
     return [
-      { ...everything, kind: "allow", precedence: precedenceOf("allow", enforced ? "rules" : "implicit"), refs: [] },
+      {
+        ...everything,
+        kind: "allow",
+        precedence: precedenceOf("allow", enforced ? levels.rules : levels.implicit),
+        refs: [],
+      },
     ];
   return grants
     .filter((grant) => grant.protocol === 0 || grant.protocol === protocolNumbers.TCP)
@@ -27,7 +32,8 @@ export function makeFilters(
 }
 
 function toFilter(grant: Grant): PolicyFilter {
-  const { direction, kind, tier, first, last, ref, http } = grant;
+  const { direction, level, first, last, ref, http } = grant;
+  const kind = grant.kind === "default-deny" ? "deny" : grant.kind;
   const all = first === 0;
   return {
     direction,
@@ -36,9 +42,9 @@ function toFilter(grant: Grant): PolicyFilter {
     port: all ? 0 : first,
     ...(all || last === first ? {} : { endPort: last }),
     kind,
-    precedence: precedenceOf(kind === "http" ? "redirect" : kind, tier),
-    ...(http === undefined ? {} : { rules: http.map((rule) => toHttpRule(rule, ref)) }),
-    refs: [toPolicyRef(ref)],
+    precedence: precedenceOf(kind === "http" ? "redirect" : kind, level),
+    ...(http === undefined || ref === undefined ? {} : { rules: http.map((rule) => toHttpRule(rule, ref)) }),
+    refs: ref === undefined ? [] : [toPolicyRef(ref)],
   };
 }
 

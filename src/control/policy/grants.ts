@@ -1,22 +1,31 @@
 /** The rules of one subject with every selector and name resolved: who, which ports, what. Entries and filters are made of these. */
 import { type Direction, type NumericIdentity, Reserved } from "#core/model";
 import type { KnownIdentity } from "./peers.ts";
+import { levels } from "./policy-set.ts";
 import type { HttpRule, PortMatch, Rule, RuleRef, Statement } from "./rule.ts";
 
-/** One order. */
-export interface Grant {
+/** One order, wherever it stands. */
+export interface Order {
   readonly direction: Direction;
-  readonly kind: "allow" | "deny" | "http";
-  readonly tier: "rules" | "implicit";
+  /** `default-deny`: where tier Admin passes on what nobody allows, this must be said, as wider orders stand below. */
+  readonly kind: "allow" | "deny" | "http" | "pass" | "default-deny";
   readonly peers: "any" | ReadonlySet<NumericIdentity>;
   /** IP protocol number; 0 = any. */
   readonly protocol: number;
   /** First and last port (ICMP: type); 0 and 65535 = any. */
   readonly first: number;
   readonly last: number;
-  readonly ref: RuleRef;
+  /** Absent: no rule ordered it. */
+  readonly ref?: RuleRef;
   /** With `http`: the requests that pass. */
   readonly http?: readonly HttpRule[];
+}
+
+/** One order in its place: of those that match, the ones of the smallest level count. */
+export interface Grant extends Order {
+  readonly kind: Exclude<Order["kind"], "pass">;
+  /** 24 bits. */
+  readonly level: number;
 }
 
 /** A statement whose peers are resolved. */
@@ -61,33 +70,123 @@ export function resolveDirection(
 ): DirectionGrants {
   if (context.enforcement === "never") return { enforced: false, grants: [] };
   const isInit = context.subject.labels.get("init")?.some((label) => label.source === "reserved") ?? false;
-  const defaultDeny =
-    context.enforcement === "always" || isInit || rules.some(({ rule }) => rule.defaultDeny[direction]);
+  // Where a policy of everyone denies what it does not allow, nothing is left for tier Baseline.
+  const closed = rules.some(({ rule }) => rule.defaultDeny[direction]);
+  const defaultDeny = closed || context.enforcement === "always" || isInit;
   const speaking = rules
     .flatMap(({ statements }) => statements)
     .filter(({ statement }) => statement.direction === direction);
   if (!defaultDeny && speaking.length === 0) return { enforced: false, grants: [] };
 
-  const grants: Grant[] = [];
-  for (const resolved of speaking) resolveStatement(resolved, defaultDeny, context, grants);
-  const implicit = { direction, kind: "allow", tier: "implicit", protocol: 0, first: 0, last: 65535 } as const;
-  if (!defaultDeny)
-    grants.push({ ...implicit, peers: "any", ref: { kind: "implicit", name: `allow-any-${direction}`, path: "" } });
-  if (direction === "ingress") grants.push({ ...implicit, peers: host, ref: allowLocalhost });
+  const admin = new Map<number, Order[]>();
+  const normal: Order[] = [];
+  const baseline = new Map<number, Order[]>();
+  for (const resolved of speaking) {
+    const { standing } = resolved.statement;
+    if (standing === undefined) resolveStatement(resolved, defaultDeny, context, normal);
+    else if (standing.tier === "admin")
+      resolveStatement(resolved, defaultDeny, context, layerOf(admin, standing.order));
+    else if (!closed) resolveStatement(resolved, defaultDeny, context, layerOf(baseline, standing.order));
+  }
+  const everything = { direction, peers: "any", protocol: 0, first: 0, last: 65535 } as const;
+  const closing: Order = defaultDeny
+    ? { ...everything, kind: "default-deny" }
+    : { ...everything, kind: "allow", ref: { kind: "implicit", name: `allow-any-${direction}`, path: "" } };
+  const fromHost: Order[] =
+    direction === "ingress" ? [{ ...everything, kind: "allow", peers: host, ref: allowLocalhost }] : [];
+  const below = [fromHost, ...stack(inOrder(baseline), [[closing]])].filter((layer) => layer.length > 0);
+  const above = stack(inOrder(admin), [normal, ...below, [closing]]);
+  const grants = [
+    ...placed(above, levels.rules - above.length),
+    ...placed([normal], levels.rules),
+    ...placed(below, levels.implicit - below.length),
+    // What is found nowhere is denied anyway.
+    ...(defaultDeny ? [] : placed([[closing]], levels.implicit)),
+  ];
   return { enforced: true, grants };
+}
+
+function layerOf(tier: Map<number, Order[]>, order: number): Order[] {
+  const known = tier.get(order);
+  if (known !== undefined) return known;
+  const layer: Order[] = [];
+  tier.set(order, layer);
+  return layer;
+}
+
+function inOrder(tier: ReadonlyMap<number, Order[]>): Order[][] {
+  return [...tier].sort(([a], [b]) => a - b).map(([, layer]) => layer);
+}
+
+function placed(layers: readonly (readonly Order[])[], level: number): Grant[] {
+  return layers.flatMap((layer, i) =>
+    layer.map((order): Grant => {
+      if (order.kind === "pass") throw new Error("a pass has no place of its own");
+      return { ...order, kind: order.kind, level: level + i };
+    }),
+  );
+}
+
+/**
+ * The layers of a tier without its passes: right behind a layer that passes something on stands a copy of all that follows the
+ * tier, cut to what is passed. The kernel then needs to know of levels only. What nothing else in the tier speaks of reaches
+ * the next one by itself and is not copied.
+ */
+function stack(tier: readonly (readonly Order[])[], next: readonly (readonly Order[])[]): Order[][] {
+  const out: Order[][] = [];
+  for (const [i, layer] of tier.entries()) {
+    out.push(layer.filter((order) => order.kind !== "pass"));
+    const later = tier.slice(i + 1).flatMap((orders) => orders.filter((order) => order.kind !== "pass"));
+    const passed = layer
+      .filter((order) => order.kind === "pass")
+      .map((order) => ({ ...order, peers: spokenOf(order, later) }))
+      .filter(({ peers }) => peers === "any" || peers.size > 0);
+    if (passed.length > 0)
+      for (const orders of next) out.push(passed.flatMap((area) => orders.flatMap((order) => cut(order, area))));
+  }
+  return out.filter((layer) => layer.length > 0);
+}
+
+/** The peers of a pass about which one of the orders says something, on ports that are passed. */
+function spokenOf(pass: Order, orders: readonly Order[]): Order["peers"] {
+  const out = new Set<NumericIdentity>();
+  for (const order of orders) {
+    const [common] = cut(order, pass);
+    if (common === undefined) continue;
+    if (common.peers === "any") return "any";
+    for (const id of common.peers) out.add(id);
+  }
+  return out;
+}
+
+/** The order where it lies within the area; nothing if they have nothing in common. */
+function cut(order: Order, area: Order): readonly Order[] {
+  if (order.protocol !== 0 && area.protocol !== 0 && order.protocol !== area.protocol) return [];
+  const first = Math.max(order.first, area.first);
+  const last = Math.min(order.last, area.last);
+  const peers = intersect(order.peers, area.peers);
+  if (first > last || (peers !== "any" && peers.size === 0)) return [];
+  return [{ ...order, peers, protocol: order.protocol || area.protocol, first, last }];
+}
+
+function intersect(a: Order["peers"], b: Order["peers"]): Order["peers"] {
+  if (a === "any") return b;
+  if (b === "any") return a;
+  const [small, large] = a.size < b.size ? [a, b] : [b, a];
+  return new Set([...small].filter((id) => large.has(id)));
 }
 
 function resolveStatement(
   resolved: ResolvedStatement,
   defaultDeny: boolean,
   context: GrantContext,
-  out: Grant[],
+  out: Order[],
 ): void {
   const { statement } = resolved;
   const { direction, ref } = statement;
   const peers = unite(resolved);
   if (peers !== "any" && peers.size === 0) return;
-  const base = { direction, tier: "rules", ref } as const;
+  const base = { direction, ref } as const;
   if (statement.ports === "any") {
     out.push({ ...base, kind: statement.action, peers, protocol: 0, first: 0, last: 65535 });
     return;
@@ -111,9 +210,9 @@ function unite({ peers }: ResolvedStatement): "any" | ReadonlySet<NumericIdentit
   return all;
 }
 
-type Ports = Pick<Grant, "peers" | "protocol" | "first" | "last">;
+type Ports = Pick<Order, "peers" | "protocol" | "first" | "last">;
 
-function resolvePorts(match: PortMatch, direction: Direction, peers: Grant["peers"], context: GrantContext): Ports[] {
+function resolvePorts(match: PortMatch, direction: Direction, peers: Order["peers"], context: GrantContext): Ports[] {
   switch (match.kind) {
     case "ports":
       return [{ peers, protocol: match.protocol, first: match.first, last: match.last }];
@@ -130,14 +229,14 @@ function resolvePorts(match: PortMatch, direction: Direction, peers: Grant["peer
 function resolveName(
   match: Extract<PortMatch, { kind: "named" }>,
   direction: Direction,
-  peers: Grant["peers"],
+  peers: Order["peers"],
   context: GrantContext,
 ): Ports[] {
   const portsOf = (known: KnownIdentity | undefined) =>
     (known?.namedPorts ?? [])
       .filter((port) => port.name === match.name && port.protocol === match.protocol)
       .map(({ port }) => port);
-  const one = (port: number, who: Grant["peers"]): Ports => ({
+  const one = (port: number, who: Order["peers"]): Ports => ({
     peers: who,
     protocol: match.protocol,
     first: port,

@@ -25,19 +25,20 @@ type Json = any;
 
 const tcp = 6;
 
-/** Judges a flow under valid CiliumNetworkPolicies, CiliumClusterwideNetworkPolicies and NetworkPolicies. */
+/** Judges a flow under valid policy objects of any kind: tier Admin, then the policies of everyone, then tier Baseline. */
 export function judgeNaively(objects: readonly Json[], flow: NaiveFlow, cluster = "default"): NaiveVerdict {
-  let denyByDefault = has(flow.subject, "reserved", "init");
-  let spoken = false;
+  const admin = askTier(objects, "Admin", flow, cluster);
+  if (admin === "deny") return { verdict: "DROPPED", reason: "POLICY_DENY" };
+  if (admin === "allow") return { verdict: "FORWARDED" };
+  let closed = false;
   let denied = false;
   let plain = false;
   const http: string[] = [];
-  for (const object of objects) {
+  for (const object of objects.filter((one) => tierOf(one) === undefined)) {
     for (const [place, spec] of specsOf(object)) {
       if (!selectsSubject(object, spec, flow.subject)) continue;
       const { allow, deny, enforces } = sectionsOf(object, spec, flow.direction);
-      if (enforces) denyByDefault = true;
-      if (allow.length + deny.length > 0) spoken = true;
+      if (enforces) closed = true;
       for (const item of deny) if (covers(object, spec, item, flow, cluster).matches) denied = true;
       for (const [i, item] of allow.entries()) {
         const found = covers(object, spec, item, flow, cluster);
@@ -47,13 +48,94 @@ export function judgeNaively(objects: readonly Json[], flow: NaiveFlow, cluster 
       }
     }
   }
-  if (!denyByDefault && !spoken) return { verdict: "FORWARDED" };
+  const denyByDefault = closed || has(flow.subject, "reserved", "init");
   if (denied) return { verdict: "DROPPED", reason: "POLICY_DENY" };
   if (http.length > 0)
     return { verdict: "REDIRECTED", requests: plain || !denyByDefault ? "all" : [...new Set(http)].sort() };
   const fromHost = flow.direction === "ingress" && flow.peer.id === 1;
-  if (plain || fromHost || !denyByDefault) return { verdict: "FORWARDED" };
+  if (plain || fromHost) return { verdict: "FORWARDED" };
+  if (closed) return { verdict: "DROPPED", reason: "POLICY_DENIED" };
+  const baseline = askTier(objects, "Baseline", flow, cluster);
+  if (baseline === "deny") return { verdict: "DROPPED", reason: "POLICY_DENY" };
+  if (baseline === "allow" || !denyByDefault) return { verdict: "FORWARDED" };
   return { verdict: "DROPPED", reason: "POLICY_DENIED" };
+}
+
+function tierOf(object: Json): "Admin" | "Baseline" | undefined {
+  if (object.kind === "ClusterNetworkPolicy") return object.spec.tier;
+  if (object.kind === "AdminNetworkPolicy") return "Admin";
+  return object.kind === "BaselineAdminNetworkPolicy" ? "Baseline" : undefined;
+}
+
+/** What the first rule of the tier says that matches. Rules of equal rank: deny first, pass last. */
+function askTier(
+  objects: readonly Json[],
+  tier: "Admin" | "Baseline",
+  flow: NaiveFlow,
+  cluster: string,
+): "allow" | "deny" | "pass" {
+  const found: [priority: number, index: number, strength: number][] = [];
+  for (const object of objects) {
+    if (tierOf(object) !== tier || !coversPods(object.spec.subject, flow.subject)) continue;
+    for (const [i, rule] of (object.spec[flow.direction] ?? []).entries()) {
+      const action = coversRule(rule, flow, cluster);
+      if (action !== undefined)
+        found.push([object.spec.priority ?? Number.POSITIVE_INFINITY, i, ["deny", "allow", "pass"].indexOf(action)]);
+    }
+  }
+  const [best] = found.sort((a, b) => {
+    const at = a.findIndex((value, i) => value !== b[i]);
+    return at < 0 ? 0 : a[at]! - b[at]!;
+  });
+  return (["deny", "allow", "pass"] as const)[best?.[2] ?? 2]!;
+}
+
+function coversRule(rule: Json, flow: NaiveFlow, cluster: string): "allow" | "deny" | "pass" | undefined {
+  const peers: Json[] = flow.direction === "ingress" ? rule.from : rule.to;
+  const ports: Json[] | undefined = rule.protocols ?? rule.ports;
+  const ask = (one: Json) => coversClusterPeer(one, flow.peer, cluster);
+  const port = ports === undefined || ports.some((one) => coversClusterPort(one, flow));
+  const strange = peers.some((one) => ask(one) === undefined);
+  if (strange && rule.action !== "Accept" && rule.action !== "Allow") return port ? "deny" : undefined;
+  if (!port || !peers.some((one) => ask(one) === true)) return undefined;
+  return rule.action === "Deny" ? "deny" : rule.action === "Pass" ? "pass" : "allow";
+}
+
+function coversPods(where: Json, identity: Identity): boolean {
+  if (namespaceOf(identity) === undefined) return false;
+  const byNamespace = (key: string): [string, string] => ["k8s", `io.cilium.k8s.namespace.labels.${key}`];
+  if (where.namespaces) return matchesSelector(where.namespaces, identity, byNamespace);
+  return (
+    matchesSelector(where.pods.namespaceSelector, identity, byNamespace) &&
+    matchesSelector(where.pods.podSelector, identity, (key) => ["k8s", key])
+  );
+}
+
+/** Undefined: a kind of peer that nobody knows. */
+function coversClusterPeer(peer: Json, identity: Identity, cluster: string): boolean | undefined {
+  if (peer.namespaces || peer.pods)
+    return coversPods(peer, identity) && has(identity, "k8s", "io.cilium.k8s.policy.cluster", cluster);
+  if (peer.nodes) return has(identity, "reserved", "host") || has(identity, "reserved", "remote-node");
+  if (!peer.networks) return undefined;
+  const everyone = ["0.0.0.0/0", "::/0"].every((cidr) => peer.networks.includes(cidr));
+  return everyone || peer.networks.some((cidr: string) => isInside(identity, cidr, []));
+}
+
+function coversClusterPort(port: Json, flow: NaiveFlow): boolean {
+  const name = port.destinationNamedPort ?? port.namedPort;
+  if (name) return [6, 17, 132].includes(flow.protocol) && portsNamed(name, flow).includes(flow.port);
+  const inside = (first: number, last: number) => flow.port >= first && flow.port <= last;
+  const old = port.portNumber ?? port.portRange;
+  if (old) {
+    if (flow.protocol !== { TCP: 6, UDP: 17, SCTP: 132 }[(old.protocol ?? "TCP") as "TCP"]) return false;
+    return port.portNumber ? inside(old.port, old.port) : inside(old.start, old.end);
+  }
+  const transport = ({ 6: port.tcp, 17: port.udp, 132: port.sctp } as Record<number, Json>)[flow.protocol];
+  if (!transport) return false;
+  const { destinationPort } = transport;
+  if (!destinationPort) return true;
+  const { number, range } = destinationPort;
+  return range ? inside(range.start, range.end) : inside(number, number);
 }
 
 function specsOf(object: Json): [string, Json][] {

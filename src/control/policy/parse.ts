@@ -4,7 +4,8 @@ import type { Problem } from "#contracts/manifest";
 import { formatLabel } from "#core/model";
 import { adviseOnDns } from "./advice.ts";
 import { describeEffect } from "./describe.ts";
-import { nearest } from "./fields.ts";
+import { type Language, nearest } from "./fields.ts";
+import { parseClusterSpec } from "./parse-cluster.ts";
 import { parseKubeSpec } from "./parse-kube.ts";
 import { namespaceKey, type PeerScope, parsePeers } from "./parse-peers.ts";
 import { parsePorts } from "./parse-ports.ts";
@@ -30,7 +31,41 @@ const kinds: Readonly<Record<PolicyKind, string>> = {
   CiliumNetworkPolicy: "cilium.io/v2",
   CiliumClusterwideNetworkPolicy: "cilium.io/v2",
   NetworkPolicy: "networking.k8s.io/v1",
+  ClusterNetworkPolicy: "policy.networking.k8s.io/v1alpha2",
+  AdminNetworkPolicy: "policy.networking.k8s.io/v1alpha1",
+  BaselineAdminNetworkPolicy: "policy.networking.k8s.io/v1alpha1",
 };
+
+const namespacedKinds: ReadonlySet<PolicyKind> = new Set(["CiliumNetworkPolicy", "NetworkPolicy"]);
+
+function languageOf(kind: PolicyKind): Language {
+  switch (kind) {
+    case "CiliumNetworkPolicy":
+    case "CiliumClusterwideNetworkPolicy":
+      return "cilium";
+    case "NetworkPolicy":
+      return "kubernetes";
+    case "ClusterNetworkPolicy":
+    case "AdminNetworkPolicy":
+    case "BaselineAdminNetworkPolicy":
+      return "cluster";
+  }
+}
+
+function parseAnySpec(reader: Reader, value: unknown, path: string, ref: ObjectRef): Rule | undefined {
+  const { kind } = ref;
+  switch (kind) {
+    case "CiliumNetworkPolicy":
+    case "CiliumClusterwideNetworkPolicy":
+      return parseSpec(reader, value, path, ref);
+    case "NetworkPolicy":
+      return parseKubeSpec(reader, value, path, ref);
+    case "ClusterNetworkPolicy":
+    case "AdminNetworkPolicy":
+    case "BaselineAdminNetworkPolicy":
+      return parseClusterSpec(reader, value, path, { ...ref, kind });
+  }
+}
 
 /** Whether an object is of a kind that {@link parsePolicy} reads. */
 export function isPolicyKind(kind: unknown): kind is PolicyKind {
@@ -38,22 +73,20 @@ export function isPolicyKind(kind: unknown): kind is PolicyKind {
 }
 
 /**
- * Reads a CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy or NetworkPolicy as it comes from YAML or JSON. Never throws;
- * returns all problems at once. A namespaced object without a namespace is taken to be in "default".
+ * Reads a policy object of one of the known kinds as it comes from YAML or JSON. Never throws; returns all problems at once. A namespaced object without a namespace is taken to be in "default".
  */
 export function parsePolicy(object: unknown, options: ParseOptions = {}): ParsedPolicy {
   const kind = (object as { readonly kind?: unknown } | null | undefined)?.kind;
   if (typeof object !== "object" || object === null || Array.isArray(object) || !isPolicyKind(kind))
     return { kind: "refused", problems: [notAPolicy(object, kind)] };
 
-  const reader = new Reader(kind === "NetworkPolicy" ? "kubernetes" : "cilium", options);
-  const fields = reader.object(object, "", kind === "NetworkPolicy" ? "kubeObject" : "object")!;
+  const reader = new Reader(languageOf(kind), options);
+  const fields = reader.object(object, "", languageOf(kind) === "cilium" ? "object" : "kubeObject")!;
   checkVersion(reader, fields, kind);
   const ref = parseMetadata(reader, fields, kind);
   const rules: Rule[] = [];
   for (const { path, value } of specs(reader, fields, kind)) {
-    const rule =
-      kind === "NetworkPolicy" ? parseKubeSpec(reader, value, path, ref) : parseSpec(reader, value, path, ref);
+    const rule = parseAnySpec(reader, value, path, ref);
     if (rule !== undefined) rules.push(rule);
   }
   for (const rule of rules) adviseOnDns(reader, rule);
@@ -120,14 +153,16 @@ function parseMetadata(reader: Reader, fields: Fields, kind: PolicyKind): Object
   }
   const namespace = metadata === undefined ? undefined : reader.string(metadata, "metadata", "namespace");
   const uid = metadata === undefined ? undefined : reader.string(metadata, "metadata", "uid");
-  const scoped = kind !== "CiliumClusterwideNetworkPolicy";
+  const scoped = namespacedKinds.has(kind);
   if (!scoped && namespace !== undefined && namespace !== "")
     reader.error(
       "metadata.namespace",
       "conflict",
       `a ${kind} belongs to no namespace; found ${show(namespace)}`,
-      "remove it, or use a CiliumNetworkPolicy",
+      languageOf(kind) === "cluster" ? "remove it" : "remove it, or use a CiliumNetworkPolicy",
     );
+  if (kind === "BaselineAdminNetworkPolicy" && name !== undefined && name !== "default")
+    reader.error("metadata.name", "invalid-value", `found ${show(name)}: the only baseline is called "default"`);
   if (
     scoped &&
     namespace !== undefined &&
@@ -152,14 +187,14 @@ function specs(reader: Reader, fields: Fields, kind: PolicyKind): { readonly pat
   const out: { path: string; value: unknown }[] = [];
   const spec = reader.field(fields, "", "spec");
   if (spec !== undefined) out.push({ path: "spec", value: spec });
-  if (kind !== "NetworkPolicy")
+  if (languageOf(kind) === "cilium")
     for (const [i, value] of (reader.list(fields, "", "specs") ?? []).entries())
       out.push({ path: `specs[${i}]`, value });
   if (out.length === 0)
     reader.error(
       "",
       "missing-field",
-      kind === "NetworkPolicy" ? "spec is missing" : "spec or specs must be provided",
+      languageOf(kind) !== "cilium" ? "spec is missing" : "spec or specs must be provided",
       "add a spec",
     );
   return out;

@@ -40,16 +40,19 @@ export interface PolicySet {
   readonly enforced: Readonly<Record<Direction, boolean>>;
 }
 
-/** Rules of people stand before what holds where they say nothing (0 is reserved for tiers above). */
-const priorities = { rules: 0x10_0000, implicit: 0xff_fffe } as const;
+/**
+ * Levels are asked in ascending order; 24 bits. Those of tier Admin end where the policies of everyone stand, those of
+ * Baseline end where that stands which holds if no rule says anything.
+ */
+export const levels = { rules: 0x80_0000, implicit: 0xff_fffe } as const;
 const actionBits = { deny: 255, redirect: 154, allow: 1, audit: 0 } as const;
 
 /**
- * Precedence of an entry, as in Cilium: inverted 24-bit priority, then deny (255) before redirect to the HTTP listener (154)
+ * Precedence of an entry, as in Cilium: inverted 24-bit level, then deny (255) before redirect to the HTTP listener (154)
  * before allow (1).
  */
-export function precedenceOf(action: EntryAction, tier: keyof typeof priorities): number {
-  return (((0xff_ffff - priorities[tier]) << 8) | actionBits[action]) >>> 0;
+export function precedenceOf(action: EntryAction, level: number): number {
+  return (((0xff_ffff - level) << 8) | actionBits[action]) >>> 0;
 }
 
 /** Length of the L4 part of the kernel's key: 0 = any, 8 = the protocol, 9..24 = with bits of the port. */

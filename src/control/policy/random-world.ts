@@ -208,6 +208,7 @@ function randomSpec(random: Random): object {
 function randomPolicy(random: Random, i: number): object {
   const metadata = { name: `policy-${i}`, namespace: random.pick(namespaces) };
   if (random.chance(20)) return randomKubePolicy(random, metadata);
+  if (random.chance(35)) return randomTierPolicy(random, `policy-${i}`);
   const clusterwide = random.chance(20);
   return {
     apiVersion: "cilium.io/v2",
@@ -247,6 +248,81 @@ function randomKubePolicy(random: Random, metadata: object): object {
       ...(random.chance(50) ? { egress: items("to") } : {}),
       ...(random.chance(50) ? { policyTypes: random.pick([["Ingress"], ["Egress"], ["Ingress", "Egress"]]) } : {}),
     },
+  };
+}
+
+function randomTierPolicy(random: Random, name: string): object {
+  const group = "policy.networking.k8s.io";
+  const priority = random.below(4);
+  const common = { subject: randomPods(random) };
+  if (random.chance(25)) {
+    const baseline = random.chance(40);
+    const actions = baseline ? ["Allow", "Deny"] : ["Allow", "Deny", "Pass"];
+    return {
+      apiVersion: `${group}/v1alpha1`,
+      kind: baseline ? "BaselineAdminNetworkPolicy" : "AdminNetworkPolicy",
+      metadata: { name: baseline ? "default" : name },
+      spec: { ...common, ...(baseline ? {} : { priority }), ...randomTierRules(random, actions, "ports") },
+    };
+  }
+  const tier = random.pick(["Admin", "Admin", "Baseline"]);
+  return {
+    apiVersion: `${group}/v1alpha2`,
+    kind: "ClusterNetworkPolicy",
+    metadata: { name },
+    spec: { ...common, tier, priority, ...randomTierRules(random, ["Accept", "Deny", "Pass"], "protocols") },
+  };
+}
+
+function randomPods(random: Random): object {
+  const namespaces = () => (random.chance(60) ? {} : { matchLabels: { team: random.pick(["red", "blue"]) } });
+  if (random.chance(50)) return { namespaces: namespaces() };
+  return { pods: { namespaceSelector: namespaces(), podSelector: randomSelector(random, [""]) } };
+}
+
+function randomTierRules(random: Random, actions: readonly string[], field: "ports" | "protocols"): object {
+  const peer = (side: "from" | "to") =>
+    random.pick<() => object>([
+      () => randomPods(random),
+      () => randomPods(random),
+      () =>
+        side === "from"
+          ? randomPods(random)
+          : {
+              networks: random.chance(20)
+                ? ["0.0.0.0/0", "::/0"]
+                : [...new Set([random.pick(cidrs), random.pick(cidrs)])],
+            },
+      () => (side === "from" || random.chance(50) ? randomPods(random) : { nodes: {} }),
+      () => (random.chance(80) ? randomPods(random) : random.pick([{}, { moons: {} }])),
+    ])();
+  const range = () => {
+    const start = random.pick(ports.slice(0, -1));
+    return { start, end: Math.min(65535, start + 1 + random.below(2000)) };
+  };
+  const transport = () => random.pick(["tcp", "tcp", "udp", "sctp"]);
+  const protocol = () =>
+    random.pick<() => object>([
+      () => ({ [transport()]: {} }),
+      () => ({ [transport()]: { destinationPort: { number: random.pick(ports) } } }),
+      () => ({ [transport()]: { destinationPort: { range: range() } } }),
+      () => ({ destinationNamedPort: "web" }),
+    ])();
+  const port = () =>
+    random.pick<() => object>([
+      () => ({ portNumber: { protocol: transport().toUpperCase(), port: random.pick(ports) } }),
+      () => ({ portRange: { protocol: transport().toUpperCase(), ...range() } }),
+      () => ({ namedPort: "web" }),
+    ])();
+  const rules = (side: "from" | "to") =>
+    random.list(1, 3, () => ({
+      action: random.pick(actions),
+      [side]: random.list(1, 2, () => peer(side)),
+      ...(random.chance(60) ? { [field]: random.list(1, 2, field === "ports" ? port : protocol) } : {}),
+    }));
+  return {
+    ...(random.chance(70) ? { ingress: rules("from") } : {}),
+    ...(random.chance(60) ? { egress: rules("to") } : {}),
   };
 }
 

@@ -1,6 +1,6 @@
 /** Reads untyped values and notes everything that is wrong with them, each at its path. */
 import type { Problem, Severity } from "#contracts/manifest";
-import { homesOf, nearestField, type Shape, type ShapeName, shapes } from "./fields.ts";
+import { homesOf, type Language, nearestField, type Shape, type ShapeName, shapes } from "./fields.ts";
 
 /** A plain object from outside. */
 export type Fields = Readonly<Record<string, unknown>>;
@@ -35,9 +35,9 @@ export class Reader {
   readonly problems: Problem[] = [];
   readonly clusterName: string;
   readonly compileRegex: (pattern: string) => string | undefined;
-  readonly language: "cilium" | "kubernetes";
+  readonly language: Language;
 
-  constructor(language: "cilium" | "kubernetes", options: ParseOptions) {
+  constructor(language: Language, options: ParseOptions) {
     this.language = language;
     this.clusterName = options.clusterName ?? "default";
     this.compileRegex = options.compileRegex ?? (() => undefined);

@@ -3,7 +3,22 @@ import type { Direction, Prefix } from "#core/model";
 import type { Selector } from "./selector.ts";
 
 /** Kinds of objects that rules come from. */
-export type PolicyKind = "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy" | "NetworkPolicy";
+export type PolicyKind =
+  | "CiliumNetworkPolicy"
+  | "CiliumClusterwideNetworkPolicy"
+  | "NetworkPolicy"
+  | "ClusterNetworkPolicy"
+  | "AdminNetworkPolicy"
+  | "BaselineAdminNetworkPolicy";
+
+/**
+ * Where a statement stands if not among the policies of everyone: tier Admin is asked before them, Baseline after them. The
+ * smaller order is asked first; within one order deny goes before allow, and allow before pass.
+ */
+export interface Standing {
+  readonly tier: "admin" | "baseline";
+  readonly order: number;
+}
 
 /** Identifies an object: what its rules' refs carry. */
 export interface ObjectRef {
@@ -89,7 +104,10 @@ export interface PortList {
 /** One item of `ingress`, `egress`, `ingressDeny`, `egressDeny`. */
 export interface Statement {
   readonly direction: Direction;
-  readonly action: "allow" | "deny";
+  /** `pass`: nothing more is asked in this tier; the next one decides. Only with a standing. */
+  readonly action: "allow" | "deny" | "pass";
+  /** Absent: among the policies of everyone. */
+  readonly standing?: Standing;
   readonly ref: RuleRef;
   /** "any": no restriction. An empty list: no one. Otherwise whoever one of them selects. */
   readonly peers: "any" | readonly Peer[];
