@@ -18,7 +18,10 @@ export const ExitCode = {
 /** What each code means, in the order of the manual. */
 export const exitCodeMeanings: readonly (readonly [code: number | string, meaning: string])[] = [
   [ExitCode.ok, "done"],
-  [ExitCode.failed, "the command could not do it, or `policy check` found errors; the message says why"],
+  [
+    ExitCode.failed,
+    "the command could not do it, `policy check` found errors, or `policy diff` a change that `--fail-on` names; the message says why",
+  ],
   [ExitCode.usage, "the command line is wrong: unknown command, flag, kind or value"],
   [ExitCode.agentNotRunning, "no agent, or no API server, is running for this instance (or it is not ready yet)"],
   [ExitCode.needsRoot, "root is needed"],

@@ -34,6 +34,10 @@ const materialFlag = () =>
     collect,
   );
 const liveFlag = () => new Option("--live", "workloads and policies of the API server; what -f gives comes on top");
+const matrixFormatFlag = () =>
+  new Option("-o, --output <format>", "how to print; html is a page that needs nothing else")
+    .choices(["text", "json", "yaml", "html"])
+    .default("text");
 const timeoutFlag = (milliseconds: number) =>
   new Option("--timeout <duration>", "how long --wait waits, e.g. 10s or 500ms")
     .argParser(parsed(parseDurationMs("--timeout")))
@@ -216,6 +220,29 @@ export function createProgram(finish: Finish, registerObserve?: (program: Comman
     .addOption(kubeconfigFlag())
     .addOption(textFlag())
     .action(does(async (flags) => (await import("./policy/explain.ts")).policyExplain(flags)));
+  policy
+    .command("simulate")
+    .description("who reaches whom on which ports: a matrix of all workloads, the host and the world; needs no node")
+    .addOption(materialFlag())
+    .addOption(liveFlag())
+    .addOption(kubeconfigFlag())
+    .addOption(matrixFormatFlag())
+    .action(does(async (flags) => (await import("./policy/simulate.ts")).policySimulate(flags)));
+  policy
+    .command("diff")
+    .description(
+      "who gains and loses what between two sets of policies; with -f or --live and one path, what applying it changes",
+    )
+    .usage("[options] OLD NEW | -f BASE NEW | --live NEW")
+    .argument("<paths...>", "OLD and NEW: files or folders")
+    .addOption(materialFlag())
+    .addOption(liveFlag())
+    .addOption(kubeconfigFlag())
+    .addOption(
+      new Option("--fail-on <change>", "exit code 1 if there is such a change").choices(["gain", "loss", "any"]),
+    )
+    .addOption(matrixFormatFlag())
+    .action(does(async (paths, flags) => (await import("./policy/simulate.ts")).policyDiff(paths, flags)));
   policy
     .command("get")
     .description("the policies as the agent took them: state, problems, subjects")

@@ -16,7 +16,22 @@ export {
   type RequestJudge,
   type RequestVerdict,
 } from "./connection.ts";
+export { diffWorlds, requestsOf, type WorldDiff } from "./diff.ts";
+export type { ReachChange, Sentence } from "./diff-words.ts";
+export {
+  type Cell,
+  createMatrix,
+  decidingRules,
+  describeCell,
+  joinWorlds,
+  type Matrix,
+  type MatrixParty,
+  matrixParties,
+  type Reach,
+} from "./matrix.ts";
+export { formatMatrixPage, type MatrixPage } from "./matrix-page.ts";
 export { findParty, type Party } from "./party.ts";
+export { classifyPorts, formatPortClass, type PortClass } from "./ports.ts";
 export { type ExposedPort, isWorkloadKind, type Workload } from "./workload.ts";
 export {
   createWorld,
