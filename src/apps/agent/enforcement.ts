@@ -196,8 +196,8 @@ export function createEnforcement(sources: EnforcementSources): Enforcement {
     if (!targets) for (const identity of prefixes.list()) engine.upsertIdentity(identity);
     subscribe();
     if (targets && newPrefixes.length > 0) {
-      const current = prefixes.list().map((identity) => identity.prefix);
-      if (newPrefixes.some((prefix) => prefix.length > 0 && !current.includes(formatPrefix(prefix)))) {
+      const current = new Set(prefixes.list().map((identity) => identity.prefix));
+      if (newPrefixes.some((prefix) => prefix.length > 0 && !current.has(formatPrefix(prefix)))) {
         makePrefixesKnown([...engine.neededPrefixes(), ...newPrefixes]);
         const plan = ipcachePlan();
         await writeSets(plan);

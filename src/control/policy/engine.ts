@@ -125,8 +125,9 @@ class Engine implements PolicyEngine {
   }
 
   upsertRules(key: string, rules: readonly Rule[]): void {
-    this.removeRules(key);
+    // First the new, then the old go: selectors that both use stay, with what they select.
     const uses = rules.map((rule, i) => this.#use(rule, `${key} ${String(i).padStart(6, "0")}`));
+    this.removeRules(key);
     this.#objects.set(key, uses);
   }
 
