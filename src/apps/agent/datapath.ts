@@ -6,7 +6,7 @@ import type { NodePlan } from "#control/node";
 import type { EndpointId } from "#core/model";
 import { createReconciler, type ReadableTable, type Reconciler, Table } from "#core/runtime";
 import { ensureBpffs, type Kernel, openKernel } from "#datapath/linux";
-import { type LoadedDatapath, loadDatapath, planObjects } from "#datapath/loader";
+import { type AttachMode, type LoadedDatapath, loadDatapath, planObjects } from "#datapath/loader";
 import {
   createEndpointTarget,
   createInterfaceTarget,
@@ -53,6 +53,8 @@ export async function openNodeDatapath(options: {
   readonly bpfDir: string;
   readonly plan: (kernel: Kernel) => NodePlan;
   readonly interfaceRows: Table<EndpointId, InterfaceRow>;
+  readonly policyMapMax?: number;
+  readonly attach?: AttachMode;
 }): Promise<NodeDatapath> {
   ensureBpffs();
   mkdirSync(options.bpfDir, { recursive: true });
@@ -60,14 +62,20 @@ export async function openNodeDatapath(options: {
   const plan = options.plan(kernel);
   const loaded = loadDatapath({
     kernel,
-    plan: planObjects({ objectDirectory }),
+    plan: planObjects({
+      objectDirectory,
+      ...(options.policyMapMax !== undefined && { maxEntries: { policy: options.policyMapMax } }),
+    }),
+    ...(options.attach !== undefined && { mode: options.attach }),
     directory: options.bpfDir,
     // A map of another shape comes from another version: its connections are judged anew, which beats not starting.
     onShapeChange: "recreate",
   });
   const { maps, attachments: hooks } = loaded;
   const nodeConfig = createNodeConfigWriter(maps.node_config);
-  const sets = createPolicySets(maps.policy);
+  // Slots may name sets that are not in the map any more, if it was recreated; nobody else's set must get such a number.
+  const named = [...maps.endpoints.entries()].map(([, { policySet }]) => policySet);
+  const sets = createPolicySets(maps.policy, named);
   const endpointTarget = createEndpointTarget({ endpoints: maps.endpoints, sets, nodeConfig });
 
   const nodeRows = new Table<"node", NodeRow>("node");

@@ -60,6 +60,8 @@ export interface NodeAgent {
 /** How often the node's own addresses and devices are looked at. */
 const nodeWatchMs = 5000;
 const sweepMs = 15_000;
+/** Bounds the time that one look at the hooks takes on a node with many endpoints. */
+const devicesPerLook = 128;
 /** How long a new endpoint may take until its policy is in force. */
 const connectMs = 10_000;
 
@@ -85,6 +87,8 @@ export async function openNodeAgent(
   const datapath = await openNodeDatapath({
     bpfDir: paths.bpfDir,
     interfaceRows,
+    ...(options.policyMapMax !== undefined && { policyMapMax: options.policyMapMax }),
+    ...(options.attach !== undefined && { attach: options.attach }),
     plan(kernel) {
       plan = observeNode(kernel, options);
       return plan;
@@ -298,6 +302,7 @@ export async function openNodeAgent(
   const reported = new Map<EndpointId, { endpoint: Endpoint; policy: unknown; pod: Pod | undefined }>();
 
   const nodeTimer = setInterval(() => {
+    reclaimHooks();
     const next = observeNode(datapath.kernel, options);
     if (sameNodePlan(plan, next)) return;
     plan = next;
@@ -306,6 +311,15 @@ export async function openNodeAgent(
     connected?.writer.node(masqueradeTexts(plan));
     enforcement.touch();
   }, nodeWatchMs).unref();
+  function reclaimHooks(): void {
+    try {
+      const devices = datapath.loaded.attachments.reclaim(devicesPerLook);
+      if (devices.length > 0)
+        log.warn({ devices }, "our programs were taken off these devices or overtaken there; put back");
+    } catch (error) {
+      log.warn({ error: errorMessage(error) }, "hooks not looked at");
+    }
+  }
   const { ct4, ct6, nat } = datapath.loaded.maps;
   const sweeper = startSweeper({
     ct4,

@@ -5,6 +5,7 @@ import type {
   ComponentStatus,
   EndpointDetail,
   EndpointSummary,
+  ForeignProgram,
   IdentityView,
   PolicyEntryView,
   PolicyRevision,
@@ -148,10 +149,32 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
       (one) => one !== undefined,
     ) as Reconciler<unknown>[];
 
-  function components(): ComponentStatus[] {
+  /** Rows by the names that people know them by. */
+  const statusOf = (one: Reconciler<unknown>): ReconcilerStatus =>
+    reconcilerStatus(one, (key) => {
+      const pod = typeof key === "number" ? store.table.get(key as EndpointId)?.pod : undefined;
+      const name = pod ? `${pod.namespace}/${pod.name} (endpoint ${key})` : String(key);
+      return one === datapath.interfaces
+        ? `interface of ${name}`
+        : one === agent.targets?.ipcache
+          ? `ipcache ${name}`
+          : name;
+    });
+
+  function components(foreign: readonly ForeignProgram[]): ComponentStatus[] {
     const objects = agent.connected?.objects;
     const refused = [...policies.table.values()].filter((policy) => policy.state !== "valid").length;
-    const problems = reconcilers().flatMap((one) => reconcilerStatus(one).problems);
+    const problems: { readonly key: string; readonly message: string }[] = reconcilers().flatMap(
+      (one) => statusOf(one).problems,
+    );
+    const overtaken = foreign.find(({ before }) => before);
+    if (overtaken) {
+      const { device, hook, name, programId } = overtaken;
+      problems.push({
+        key: `${device} ${hook}`,
+        message: `another program, ${name} (program ${programId}), sees packets before ours; remove it there`,
+      });
+    }
     const missing = agent.connected?.identities.problem;
     return [
       objects === undefined
@@ -188,6 +211,7 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
   function status(): AgentStatus {
     const { plan } = agent;
     const all = [...store.table.values()];
+    const foreignPrograms = datapath.loaded.attachments.foreign();
     return {
       ready: agent.waitingFor === undefined,
       nodeName: options.nodeName,
@@ -203,7 +227,7 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
         ...(plan.world && { worldDevice: plan.world.name }),
       },
       podCidrs: [options.podCidr4, options.podCidr6].map(formatPrefix),
-      components: components(),
+      components: components(foreignPrograms),
       counts: {
         endpoints: all.length,
         endpointsReady: all.filter((endpoint) => endpoint.state.kind === "ready").length,
@@ -216,9 +240,9 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
         policyEntriesCapacity: datapath.sets.capacity,
       },
       policy: revision(),
-      reconcilers: reconcilers().map(reconcilerStatus),
+      reconcilers: reconcilers().map(statusOf),
       proxy: proxy.status,
-      foreignPrograms: datapath.loaded.attachments.foreign(),
+      foreignPrograms,
       degraded:
         datapath.loaded.attachments.mode === "clsact"
           ? [
@@ -248,7 +272,7 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
     };
     const done = await enforcement.waiting.until(seen, timeoutMs);
     const problems = reconcilers().flatMap((one) =>
-      reconcilerStatus(one).problems.map((problem) => `${one.name} ${problem.key}: ${problem.message}`),
+      statusOf(one).problems.map((problem) => `${problem.key}: ${problem.message}`),
     );
     if (wait.name !== undefined) {
       const judged = policies.table.get(`${wait.kind ?? ""}/${wait.namespace ?? ""}/${wait.name}`);
@@ -372,7 +396,7 @@ function ruleReference(ref: RuleRef): RuleReference {
   return { kind: ref.kind, namespace: ref.namespace ?? "", name: ref.name, path: ref.path };
 }
 
-function reconcilerStatus(reconciler: Reconciler<unknown>): ReconcilerStatus {
+function reconcilerStatus(reconciler: Reconciler<unknown>, nameOf: (key: unknown) => string): ReconcilerStatus {
   let done = 0;
   let pending = 0;
   const problems: ReconcilerStatus["problems"][number][] = [];
@@ -381,7 +405,7 @@ function reconcilerStatus(reconciler: Reconciler<unknown>): ReconcilerStatus {
     else if (status.kind === "pending") pending++;
     else
       problems.push({
-        key: String(key),
+        key: nameOf(key),
         message: status.message,
         attempts: status.attempts,
         retryAt: new Date(status.retryAtMs).toISOString(),

@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { parseArgs } from "node:util";
 import { type Prefix, parsePrefix } from "#core/model";
 import { errorMessage, type InstancePaths, instancePaths, TsiliumError } from "#core/runtime";
+import type { AttachMode } from "#datapath/loader";
 
 /** Settings of an agent. */
 export interface AgentOptions {
@@ -14,6 +15,10 @@ export interface AgentOptions {
   readonly podCidr6: Prefix;
   readonly worldDevice?: string;
   readonly masquerade: boolean;
+  /** Capacity of the policy map: entries of all policy sets together. */
+  readonly policyMapMax?: number;
+  /** How programs are attached; found out without it. */
+  readonly attach?: AttachMode;
   /** Whether the L7 proxy may be started. */
   readonly proxy: boolean;
 }
@@ -26,6 +31,8 @@ export const agentUsage = `usage: tsilium agent [options]
   --pod-cidr-ipv4 PREFIX   addresses of workloads (default 10.217.0.0/24)
   --pod-cidr-ipv6 PREFIX   (default fd10:217::/112)
   --world-device NAME      device towards the world (default: that of the default route)
+  --policy-map-max N       entries that all policies together may have in the kernel (default 1048576)
+  --attach tcx|clsact      how programs are attached to devices (default: TCX where this kernel has it)
   --no-masquerade          leave source addresses alone on the way to the world
   --no-proxy               do not start the L7 proxy: connections that need it are dropped
 `;
@@ -47,6 +54,16 @@ export function parseAgentOptions(
     }
     return parsed;
   };
+  const policyMapMax = values["policy-map-max"];
+  if (policyMapMax !== undefined && !isCapacity(policyMapMax)) {
+    throw new TsiliumError(
+      "BAD_ARGUMENT",
+      `--policy-map-max is "${policyMapMax}"; it must be a number of entries from ${capacity.least} to ${capacity.most}`,
+    );
+  }
+  const { attach } = values;
+  if (attach !== undefined && attach !== "tcx" && attach !== "clsact")
+    throw new TsiliumError("BAD_ARGUMENT", `--attach is "${attach}"; it must be tcx or clsact`);
   const paths = instancePaths(env);
   return {
     paths,
@@ -56,9 +73,16 @@ export function parseAgentOptions(
     podCidr6: prefix("pod-cidr-ipv6", 6, 126),
     ...(values["world-device"] !== undefined && { worldDevice: values["world-device"] }),
     masquerade: !values["no-masquerade"],
+    ...(policyMapMax !== undefined && { policyMapMax: Number(policyMapMax) }),
+    ...(attach !== undefined && { attach }),
     proxy: !values["no-proxy"],
   };
 }
+
+/** An endpoint without policy has two entries; above this the map alone would take gigabytes. */
+const capacity = { least: 16, most: 16_777_216 } as const;
+const isCapacity = (text: string) =>
+  /^[0-9]{1,8}$/.test(text) && Number(text) >= capacity.least && Number(text) <= capacity.most;
 
 function read(argv: readonly string[]) {
   try {
@@ -70,11 +94,13 @@ function read(argv: readonly string[]) {
         "pod-cidr-ipv4": { type: "string", default: "10.217.0.0/24" },
         "pod-cidr-ipv6": { type: "string", default: "fd10:217::/112" },
         "world-device": { type: "string" },
+        "policy-map-max": { type: "string" },
+        attach: { type: "string" },
         "no-masquerade": { type: "boolean", default: false },
         "no-proxy": { type: "boolean", default: false },
       },
     }).values;
   } catch (cause) {
-    throw new TsiliumError("BAD_ARGUMENT", `${errorMessage(cause)}\n${agentUsage}`, { cause });
+    throw new TsiliumError("BAD_ARGUMENT", `${errorMessage(cause)}\n${agentUsage}`);
   }
 }

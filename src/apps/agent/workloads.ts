@@ -12,6 +12,8 @@ import type { RecordFolder } from "./files.ts";
 
 /** Says in the pod object that this program runs it, and which agent. */
 const managedLabel = "tsilium.io/workload-of";
+/** Of the namespace's file: instance, Kubernetes namespace and name. */
+const longestName = 200;
 /** How long a workload may wait for its first process. */
 const firstProcessMs = 60_000;
 
@@ -191,10 +193,10 @@ export function createWorkloads(host: WorkloadHost): Workloads {
         keep: wanted.keep ?? false,
       };
       const key = fileName(record.namespace, record.name);
-      if (netnsName(record).length > 200 || !/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(record.name)) {
+      if (netnsName(record).length > longestName || !/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(record.name)) {
         throw new TsiliumError(
           "BAD_REQUEST",
-          `"${record.name}" can't name a workload: lower-case letters, digits, dashes and dots only, and not too many`,
+          `"${record.name}" can't name a workload: a name has lower-case letters, digits, dashes and dots, begins and ends with a letter or digit, and leaves room for the namespace within ${longestName} characters`,
         );
       }
       if (running.has(key) || starting.has(key)) throw exists(record);

@@ -73,6 +73,16 @@ export function createProgram(finish: Finish, registerObserve?: (program: Comman
     .option("--world-device <name>", "device to the world; without it, that of the default route")
     .option("--no-masquerade", "leave source addresses alone on the way to the world")
     .option("--node-name <name>", "name of the Node object; without it, the host's name")
+    .option(
+      "--policy-map-max <entries>",
+      "entries that all policies together may have in the kernel; without it, 1048576",
+    )
+    .addOption(
+      new Option(
+        "--attach <way>",
+        "how programs are attached to devices; without it, TCX where this kernel has it",
+      ).choices(["tcx", "clsact"]),
+    )
     .option("--keep", "on Ctrl-C leave enforcement and workloads in place, for a restart")
     .option("-v, --verbose", "show what the programs log, not only warnings")
     .action(does(async (flags) => (await import("#apps/standalone")).up(flags)));

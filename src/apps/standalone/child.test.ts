@@ -53,6 +53,11 @@ test("a killed child is started again", async () => {
   await child.stop(1000);
 });
 
+test("arguments that a child does not take are told in its words, without its usage", async () => {
+  const { child } = shellChild("echo '--port is \"x\"' >&2; echo 'usage: thing' >&2; exit 2");
+  await assert.rejects(child.start(), { code: "BAD_ARGUMENT", message: '--port is "x"' });
+});
+
 test("a child that ends before it is ready rejects with its own error and is not started again", async () => {
   const line = '{"level":"error","code":"PORT_IN_USE","msg":"port 6443 is used"}';
   const { child, seen } = shellChild(`echo '${line}' >&2; exit 6`);

@@ -53,6 +53,8 @@ interface End {
 
 const longLifeMs = 60_000;
 const keptLines = 20;
+/** Exit code of all our programs for a wrong command line. */
+const wrongArguments = 2;
 
 /** Makes a supervised program; nothing runs until `start`. */
 export function createChild(options: ChildOptions): Child {
@@ -197,6 +199,8 @@ function lastError(
   signal: NodeJS.Signals | null,
 ): TsiliumError {
   const details = { exitCode: code ?? 128 + osConstants.signals[signal ?? "SIGKILL"] };
+  // Arguments are read before there is a log; the first line says what is wrong with them, usage may follow.
+  if (code === wrongArguments && lines[0] !== undefined) return new TsiliumError("BAD_ARGUMENT", lines[0], { details });
   for (const line of lines.toReversed()) {
     if (!line.startsWith("{")) continue;
     try {

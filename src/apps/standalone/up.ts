@@ -15,6 +15,8 @@ export interface UpFlags {
   readonly podCidrIpv6?: string;
   readonly worldDevice?: string;
   readonly nodeName?: string;
+  readonly policyMapMax?: string;
+  readonly attach?: string;
   readonly masquerade: boolean;
   readonly keep?: boolean;
   readonly verbose?: boolean;
@@ -128,6 +130,8 @@ function agentArguments(flags: UpFlags): string[] {
     ["--pod-cidr-ipv6", flags.podCidrIpv6],
     ["--world-device", flags.worldDevice],
     ["--node-name", flags.nodeName],
+    ["--policy-map-max", flags.policyMapMax],
+    ["--attach", flags.attach],
   ];
   const args = given.flatMap(([flag, value]) => (value === undefined ? [] : [flag, value]));
   return flags.masquerade ? args : [...args, "--no-masquerade"];

@@ -289,7 +289,7 @@ export interface PolicyWait {
 
 /** Answer of `GET /v1/policy/wait`. */
 export interface PolicyWaitResult {
-  /** False: the time ran out; `missing` says what was waited for. */
+  /** False: the time ran out (`missing` says what was waited for), or it can't be (`problems` say why). */
   readonly enforced: boolean;
   readonly revision: PolicyRevision;
   readonly missing?: string;

@@ -47,6 +47,14 @@ const codes: Readonly<Record<string, readonly [code: string, hint: string]>> = {
   TAB_AS_INDENT: ["yaml-syntax", "indent with spaces; YAML allows no tabs there"],
   BAD_INDENT: ["yaml-syntax", "line the keys of one map up in the same column"],
 };
+/** The parser has one code for keys out of line and for a bracket that is not closed. */
+const unclosed = /^Flow (map|sequence) .* end with a ([}\]])$/;
+function explain(code: string, message: string): readonly [code: string, hint: string] {
+  const bracket = unclosed.exec(message)?.[2];
+  if (bracket !== undefined)
+    return ["yaml-syntax", `close the "${bracket === "}" ? "{" : "["}" above this place with "${bracket}"`];
+  return codes[code] ?? ["yaml-syntax", ""];
+}
 
 /** Parses a stream of YAML (or JSON) documents. Never throws; empty documents are left out. */
 export function parseManifests(text: string, options: { readonly file?: string } = {}): Manifest[] {
@@ -71,7 +79,7 @@ export function parseManifests(text: string, options: { readonly file?: string }
   const out: Manifest[] = [];
   for (const document of documents) {
     const problems: Problem[] = document.errors.map((error) => {
-      const [code, hint] = codes[error.code] ?? ["yaml-syntax", ""];
+      const [code, hint] = explain(error.code, error.message);
       const position = toPosition(lines, text, [error.pos[0], error.pos[1]]);
       return { path: "", code, severity: "error", message: error.message, hint, ...position, ...file };
     });

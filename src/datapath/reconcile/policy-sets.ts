@@ -37,12 +37,12 @@ interface HeldSet {
   reasons: string | undefined;
 }
 
-/** Takes over the sets that the kernel holds already. */
-export function createPolicySets(map: MapDoor<PolicyKey, PolicyEntry>): PolicySets {
+/** Takes over the sets that the kernel holds already. `named`: numbers that something still names, whether or not the map holds them. */
+export function createPolicySets(map: MapDoor<PolicyKey, PolicyEntry>, named: readonly PolicySetId[] = []): PolicySets {
   const held = new Map<PolicySetId, HeldSet>();
   const byContent = new Map<string, Set<PolicySetId>>();
   let used = 0;
-  let last = 0;
+  let last = named.reduce((highest, id) => Math.max(highest, id), 0);
 
   const keep = (id: PolicySetId, content: string, keys: readonly PolicyKey[], reasons: string | undefined) => {
     held.set(id, { content, keys, reasons });
@@ -87,7 +87,7 @@ export function createPolicySets(map: MapDoor<PolicyKey, PolicyEntry>): PolicySe
       if (set.entries.length > free) {
         throw new TsiliumError(
           "POLICY_TOO_LARGE",
-          `the policy needs ${set.entries.length} entries, but only ${free} of the policy map's ${map.capacity} are free; the previous policy stays in force. Select fewer peers or ports, or fewer subjects with policies of their own`,
+          `the policy needs ${set.entries.length} entries, but only ${free} of the policy map's ${map.capacity} are free; the previous policy stays in force. Select fewer peers or ports, or fewer subjects with policies of their own, or start the agent with a larger --policy-map-max`,
           { details: { needed: set.entries.length, free, capacity: map.capacity } },
         );
       }

@@ -60,6 +60,13 @@ const marks: Readonly<Record<ComponentStatus["state"], string>> = {
   off: colours.dim("off"),
 };
 
+/** Endpoints that an earlier policy still judges, because the newest could not be written. */
+function exceptFor({ reconcilers }: AgentStatus): string {
+  const failing = reconcilers.find(({ name }) => name === "endpoints")?.problems ?? [];
+  if (failing.length === 0) return "";
+  return colours.red(`, but not for ${failing[0]!.key}${failing.length > 1 ? ` and ${failing.length - 1} more` : ""}`);
+}
+
 /** The state for people. */
 export function formatStatus(now: AgentStatus): string {
   const { counts, policy, versions, addresses } = now;
@@ -81,7 +88,7 @@ export function formatStatus(now: AgentStatus): string {
     `${counts.policies} policies${counts.policiesRefused > 0 ? colours.red(` (${counts.policiesRefused} refused)`) : ""}, ` +
       `${counts.policySets} sets, ${counts.policyEntries} of ${counts.policyEntriesCapacity} entries; ` +
       (policy.realised >= policy.computed
-        ? `revision ${policy.realised} in force`
+        ? `revision ${policy.realised} in force${exceptFor(now)}`
         : colours.yellow(`revision ${policy.computed} computed, ${policy.realised} in force`)),
   );
   fact(

@@ -1,6 +1,8 @@
 /** `tsilium doctor`: the findings as a table. */
 import colours from "picocolors";
 import { diagnose, type Finding } from "#apps/doctor";
+import { createAgentClient, type ForeignProgram } from "#contracts/agent";
+import { errorCode, instancePaths } from "#core/runtime";
 import { ExitCode } from "../exit-codes.ts";
 import { type Column, formatTable, note, print, printStructured } from "../output.ts";
 
@@ -30,8 +32,9 @@ const groups: Readonly<Record<Finding["group"], string>> = {
 export async function doctor(flags: { readonly output: "text" | "json" | "yaml" }): Promise<number> {
   const { baseRuns, findings } = await diagnose();
   const code = baseRuns === undefined ? ExitCode.needsRoot : baseRuns ? ExitCode.ok : ExitCode.kernelLacks;
+  const foreignPrograms = await askAgent();
   if (flags.output !== "text") {
-    await printStructured(flags.output, { baseRuns, findings });
+    await printStructured(flags.output, { baseRuns, findings, foreignPrograms });
     return code;
   }
   for (const [group, title] of Object.entries(groups)) {
@@ -45,11 +48,36 @@ export async function doctor(flags: { readonly output: "text" | "json" | "yaml" 
       print(`  ${one.name}: ${one.cost}${one.detail === undefined ? "" : `\n    ${colours.dim(one.detail)}`}`);
     print("");
   }
+  if (foreignPrograms.length > 0) {
+    print(colours.bold("Programs of others on our hooks"));
+    for (const { device, hook, name, programId, before } of foreignPrograms) {
+      const cost = before
+        ? "it sees packets before ours does, and what it accepts no policy judges; remove it there"
+        : "it sees only packets that ours leaves to it";
+      print(
+        `  ${device} ${hook}: ${name} (program ${programId})\n    ${before ? colours.red(cost) : colours.dim(cost)}`,
+      );
+    }
+    print("");
+  }
   if (baseRuns === undefined)
     note(`${colours.yellow("?")} only root can tell whether tsilium runs here: sudo tsilium doctor`);
   else if (baseRuns) note(`${colours.green("✓")} tsilium runs here`);
   else note(`${colours.red("✗")} tsilium does not run here, see above`);
   return code;
+}
+
+/** What only the running agent can tell, because it knows its own programs; nothing without one. */
+async function askAgent(): Promise<readonly ForeignProgram[]> {
+  const client = createAgentClient(instancePaths().agentSocket);
+  try {
+    return (await client.status()).foreignPrograms;
+  } catch (error) {
+    if (["AGENT_NOT_RUNNING", "AGENT_FORBIDDEN"].includes(errorCode(error) ?? "")) return [];
+    throw error;
+  } finally {
+    client.close();
+  }
 }
 
 const indent = (text: string): string => text.replaceAll(/^/gm, "  ");

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import colours from "picocolors";
 import type { KubeClient, KubeObject, Status } from "#contracts/kube";
 import { formatProblems, type Problem } from "#contracts/manifest";
+import { isPolicyKind } from "#control/policy";
 import { TsiliumError } from "#core/runtime";
 import { connectKube, withKube } from "../connect.ts";
 import { ExitCode } from "../exit-codes.ts";
@@ -26,13 +27,11 @@ export interface ApplyFlags {
 }
 
 const fieldManager = "tsilium";
-/** Kinds that the agent makes policy of: what `--wait` waits for. */
-const enforcedKinds = new Set(["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "NetworkPolicy"]);
 
 /** Creates or updates every object of the files. If one is refused by the check, nothing is sent. */
 export async function apply(flags: ApplyFlags): Promise<number> {
   const sources = await readSources(flags.filename);
-  const result = checkSources(sources);
+  const result = checkSources(sources, true);
   // What is merely worth knowing is for `policy check`.
   const telling = result.problems.filter(({ severity }) => severity !== "info");
   const found = formatCheck({ ...result, problems: telling }, sources);
@@ -111,7 +110,11 @@ function namespaceOf(
 }
 
 /** A refusal of the API server names fields; they are shown in the text they came from. */
-function reportRefusal(error: unknown, { manifest, root }: WrittenObject, sources: readonly Source[]): number {
+function reportRefusal(
+  error: unknown,
+  { manifest, root, object, resource }: WrittenObject,
+  sources: readonly Source[],
+): number {
   const causes =
     error instanceof TsiliumError ? (error.details.status as Status | undefined)?.details?.causes : undefined;
   const problems: Problem[] = (causes ?? [])
@@ -123,18 +126,19 @@ function reportRefusal(error: unknown, { manifest, root }: WrittenObject, source
       message: cause.message ?? "refused",
       hint: "",
     }));
-  if (problems.length > 0) {
-    const texts = new Map(sources.map(({ file, text }) => [file, text]));
-    process.stderr.write(formatProblems(manifest.locateProblems(problems), texts));
-  }
-  return reportFailure(error);
+  if (problems.length === 0) return reportFailure(error);
+  const texts = new Map(sources.map(({ file, text }) => [file, text]));
+  process.stderr.write(formatProblems(manifest.locateProblems(problems), texts));
+  const title = objectTitle(resource, object.metadata.name ?? "");
+  note(`${colours.red("refused:")} the API server did not take ${title}; what it had stays`);
+  return ExitCode.failed;
 }
 
 async function waitUntilEnforced(
   applied: readonly { readonly written: WrittenObject; readonly object: KubeObject }[],
   timeoutMs: number,
 ): Promise<number> {
-  const policies = applied.filter(({ written }) => enforcedKinds.has(written.resource.kind));
+  const policies = applied.filter(({ written }) => isPolicyKind(written.resource.kind));
   return withAgent(async (agent) => {
     let code: number = ExitCode.ok;
     for (const { written, object } of policies) {
@@ -151,9 +155,18 @@ async function waitUntilEnforced(
         print(`${title} enforced`);
         continue;
       }
-      const why = [...(result.missing === undefined ? [] : [`waiting for ${result.missing}`]), ...result.problems];
+      const { missing, problems } = result;
       code = reportFailure(
-        new TsiliumError("TIMED_OUT", `${title} is not enforced after ${result.waitedMs} ms: ${why.join("; ")}`),
+        missing === undefined
+          ? new TsiliumError(
+              "POLICY_NOT_ENFORCED",
+              `${title} is stored, but not all of it is enforced; \`tsilium status\` says when that changes`,
+              { details: { problems } },
+            )
+          : new TsiliumError(
+              "TIMED_OUT",
+              `${title} is not enforced after ${result.waitedMs} ms: waiting for ${[missing, ...problems].join("; ")}`,
+            ),
       );
     }
     return code;
@@ -185,7 +198,7 @@ export async function deleteObjects(words: readonly string[], flags: DeleteFlags
   });
   if (flags.wait !== true || code !== ExitCode.ok) return code;
   return withAgent(async (agent) => {
-    for (const { resource, name, namespace } of targets.filter(({ resource }) => enforcedKinds.has(resource.kind))) {
+    for (const { resource, name, namespace } of targets.filter(({ resource }) => isPolicyKind(resource.kind))) {
       const result = await agent.waitForPolicy({
         kind: resource.kind,
         name,

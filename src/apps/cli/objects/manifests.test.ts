@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { readObjects } from "./manifests.ts";
+import { findDuplicates, readObjects } from "./manifests.ts";
 
 const read = (text: string) => readObjects([{ file: "x.yaml", text }]);
 
@@ -55,3 +55,24 @@ for (const { name, text, code, place } of refused) {
     assert.equal(`${problems[0]?.line}:${problems[0]?.column}`, place);
   });
 }
+
+const named = (kind: string, metadata: string) => `apiVersion: v1\nkind: ${kind}\nmetadata: ${metadata}\n---\n`;
+const duplicates = (...files: readonly string[]) =>
+  findDuplicates(readObjects(files.map((text, i) => ({ file: `${i}.yaml`, text }))).objects, "warning").map(
+    ({ file, line, path, severity, message }) => `${file}:${line} ${path} ${severity}: ${message}`,
+  );
+
+test("a name that stands twice in a file is an error, in two files what the caller says", () => {
+  assert.deepEqual(duplicates(named("Pod", "{name: a}") + named("Pod", "{name: a, namespace: default}")), [
+    "0.yaml:7 metadata.name error: there is a Pod a of namespace default already, in line 3: this one would replace it",
+  ]);
+  assert.deepEqual(duplicates(named("Namespace", "{name: a}"), named("Namespace", "{name: a}")), [
+    "1.yaml:3 metadata.name warning: there is a Namespace a already, in 0.yaml, line 3: this one would replace it",
+  ]);
+});
+
+test("the same name for another kind or in another namespace is no duplicate", () =>
+  assert.deepEqual(
+    duplicates(named("Pod", "{name: a}") + named("Service", "{name: a}") + named("Pod", "{name: a, namespace: b}")),
+    [],
+  ));

@@ -48,6 +48,41 @@ export function readObjects(sources: readonly Source[]): Written {
   return { objects, problems };
 }
 
+/**
+ * Objects that stand there twice: the second would silently replace the first. Within a file that is an error; in several files
+ * of which not all may be meant for one cluster, `acrossFiles` says how bad it is.
+ */
+export function findDuplicates(objects: readonly WrittenObject[], acrossFiles: "error" | "warning"): Problem[] {
+  const first = new Map<string, WrittenObject>();
+  const problems: Problem[] = [];
+  for (const one of objects) {
+    const { resource, object, manifest, file } = one;
+    const namespace = resource.namespaced ? (object.metadata.namespace ?? "default") : "";
+    const key = [resource.group, resource.kind, namespace, object.metadata.name].join("/");
+    const before = first.get(key);
+    if (before === undefined) {
+      first.set(key, one);
+      continue;
+    }
+    const nameOf = ({ root }: WrittenObject) => (root === "" ? "metadata.name" : `${root}.metadata.name`);
+    const { line } = before.manifest.locate(nameOf(before));
+    const where = before.file === file ? `in line ${line}` : `in ${before.file}, line ${line}`;
+    const within = namespace === "" ? "" : ` of namespace ${namespace}`;
+    problems.push(
+      ...manifest.locateProblems([
+        {
+          path: nameOf(one),
+          code: "duplicate-object",
+          severity: before.file === file ? "error" : acrossFiles,
+          message: `there is a ${resource.kind} ${object.metadata.name}${within} already, ${where}: this one would replace it`,
+          hint: "give one of the two another name, or put both into one",
+        },
+      ]),
+    );
+  }
+  return problems;
+}
+
 /** The objects of a document: itself, or the items of a List, each with the path to it. */
 export function expand(value: unknown): (readonly [root: string, value: unknown])[] {
   if (isRecord(value) && value.kind === "List" && Array.isArray(value.items)) {

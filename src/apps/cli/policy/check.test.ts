@@ -8,9 +8,9 @@ const root = resolve(import.meta.dirname, "../../../..");
 const check = (text: string) => checkSources([{ file: "p.yaml", text }]);
 const places = (text: string) => check(text).problems.map(({ code, line, column }) => `${code} ${line}:${column}`);
 
-const policy = (ports: string) => `apiVersion: cilium.io/v2
+const policy = (ports: string, name = "p") => `apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
-metadata: {name: p}
+metadata: {name: ${name}}
 spec:
   endpointSelector: {}
   ingress:
@@ -24,9 +24,14 @@ test("a good policy has no problem", () => {
 });
 
 test("problems stand where the text is, in the order of the text", () => {
-  const text = `${policy('ports: [{port: "99999", protocol: TCP}]')}---\n${policy('portz: [{port: "80"}]')}`;
+  const text = `${policy('ports: [{port: "99999", protocol: TCP}]')}---\n${policy('portz: [{port: "80"}]', "q")}`;
   assert.deepEqual(places(text).slice(0, 2), ["invalid-value 8:22", "unknown-field 17:7"]);
   assert.equal(hasErrors(check(text)), true);
+});
+
+test("a bracket that is not closed is named as what it is", () => {
+  const [problem] = check("kind: Pod\nmetadata: {name: p\nspec:\n").problems;
+  assert.deepEqual([problem?.line, problem?.hint], [3, 'close the "{" above this place with "}"']);
 });
 
 test("inside a List the path leads through its items", () => {

@@ -5,7 +5,7 @@ import { formatProblems, type Paint, type Problem } from "#contracts/manifest";
 import { isPolicyKind, parsePolicy } from "#control/policy";
 import { compilePattern } from "#proxy/policy";
 import { ExitCode } from "../exit-codes.ts";
-import { readObjects, type WrittenObject } from "../objects/manifests.ts";
+import { findDuplicates, readObjects, type WrittenObject } from "../objects/manifests.ts";
 import { readSources, type Source } from "../objects/sources.ts";
 import { note, print, printStructured } from "../output.ts";
 import { repairPolicy } from "./repair.ts";
@@ -30,10 +30,13 @@ export interface RefusedPolicy {
   readonly repaired?: string;
 }
 
-/** Checks every object of the sources; of other kinds than policies only the envelope. */
-export function checkSources(sources: readonly Source[]): CheckResult {
+/**
+ * Checks every object of the sources; of other kinds than policies only the envelope. `together`: all will be sent to one
+ * server, so that a name in two files is an error.
+ */
+export function checkSources(sources: readonly Source[], together = false): CheckResult {
   const written = readObjects(sources);
-  const problems: Problem[] = [...written.problems];
+  const problems: Problem[] = [...written.problems, ...findDuplicates(written.objects, together ? "error" : "warning")];
   const objects: WrittenObject[] = [];
   const refused: RefusedPolicy[] = [];
   let policies = 0;

@@ -3,11 +3,11 @@
  * On the fast path: loads nothing but what it needs.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { accessSync, closeSync, constants, openSync, statSync } from "node:fs";
+import { accessSync, closeSync, constants, openSync, type Stats, statSync } from "node:fs";
 import { constants as osConstants } from "node:os";
 import { join } from "node:path";
 import type { Workload } from "#contracts/agent";
-import { TsiliumError } from "#core/runtime";
+import { errorCode, TsiliumError } from "#core/runtime";
 import { ExitCode } from "../exit-codes.ts";
 
 /** How the command is started. */
@@ -31,7 +31,7 @@ export function checkCommand(name: string, path = process.env.PATH ?? "/usr/sbin
   const candidates = name.includes("/") ? [name] : path.split(":").map((directory) => join(directory || ".", name));
   let found = false;
   for (const candidate of candidates) {
-    const stat = statSync(candidate, { throwIfNoEntry: false });
+    const stat = statIfReachable(candidate);
     if (stat === undefined) continue;
     found = true;
     if (stat.isFile() && isExecutable(candidate)) return;
@@ -41,6 +41,16 @@ export function checkCommand(name: string, path = process.env.PATH ?? "/usr/sbin
     "COMMAND_NOT_FOUND",
     name.includes("/") ? `${name} does not exist` : `no command ${name} is found in ${path}`,
   );
+}
+
+/** Undefined for what is not there, and for what lies in a folder that this user may not enter: execvp goes on then, too. */
+function statIfReachable(file: string): Stats | undefined {
+  try {
+    return statSync(file, { throwIfNoEntry: false });
+  } catch (error) {
+    if (["EACCES", "ENOTDIR", "ELOOP"].includes(errorCode(error) ?? "")) return undefined;
+    throw error;
+  }
 }
 
 function isExecutable(file: string): boolean {

@@ -35,6 +35,8 @@ test("a command is looked up as execvp does", (t) => {
   chmodSync(join(folder, "tool"), 0o755);
   checkCommand("tool", folder);
   checkCommand(join(folder, "tool"), "");
+  // A folder of PATH that can't be entered (here: a file) is passed over.
+  checkCommand("tool", `${join(folder, "data")}:${folder}`);
   assert.throws(() => checkCommand("data", folder), { code: "COMMAND_NOT_EXECUTABLE" });
   assert.throws(() => checkCommand(folder, ""), { code: "COMMAND_NOT_EXECUTABLE" });
   assert.throws(() => checkCommand("absent", folder), { code: "COMMAND_NOT_FOUND" });
