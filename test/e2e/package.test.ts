@@ -67,6 +67,7 @@ test("the package holds program, kernel objects, examples and guide, and neither
 test("it starts, and checks policies", () => {
   const version = tsilium(["version"]);
   assert.match(version.stdout, /^tsilium \d+\.\d+\.\d+, Node 2[4-9]/, version.stderr);
+  assert.equal(tsilium(["--version"]).stdout, version.stdout);
   const check = tsilium(["policy", "check", join(installed, "examples/policies")]);
   assert.equal(check.status, 0, check.stdout + check.stderr);
 });

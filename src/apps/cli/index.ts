@@ -29,6 +29,8 @@ export async function runCli(argv: readonly string[]): Promise<number> {
     code = exitCode;
   };
   try {
+    // Known from everywhere; it is a command here, with formats.
+    if (argv[0] === "--version" || argv[0] === "-V") return await runCli(["version", ...argv.slice(1)]);
     const program = quick.has(argv[0] ?? "") ? createProgram(finish) : await buildProgram(finish);
     for (const command of withSubcommands(program)) command.exitOverride();
     await program.parseAsync(argv, { from: "user" });

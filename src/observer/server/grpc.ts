@@ -50,7 +50,7 @@ async function answer(
     stream.on("wantTrailers", () => {
       stream.sendTrailers({
         "grpc-status": String(status),
-        ...(message !== "" && { "grpc-message": encodeURIComponent(message).replaceAll("%20", " ") }),
+        ...(message !== "" && { "grpc-message": percentEncoded(message) }),
       });
     });
     const path = String(headers[":path"]);
@@ -132,4 +132,9 @@ function parseTimeoutMs(header: string | string[] | undefined): number | undefin
   const match = typeof header === "string" ? /^(\d{1,8})([HMSmun])$/.exec(header) : null;
   // A timer holds 2^31 - 1 ms; whoever waits longer than that doesn't mind.
   return match === null ? undefined : Math.min(Number(match[1]) * timeoutUnitsMs[match[2]!]!, 0x7fff_ffff);
+}
+
+/** As gRPC wants it: only what is not printable ASCII, and "%". Clients decode no more than that. */
+function percentEncoded(message: string): string {
+  return message.toWellFormed().replaceAll(/[^ -~]|%/gu, encodeURIComponent);
 }

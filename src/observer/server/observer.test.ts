@@ -150,6 +150,12 @@ test("a follower gets what comes after it, or the last ones first", async (t) =>
 const refusals: ReadonlyArray<readonly [string, GetFlowsRequest, number, RegExp]> = [
   ["first with follow", { first: true, follow: true }, 3, /first cannot be specified with follow/],
   ["a filter that can't be read", { whitelist: [{ source_ip: ["x"] }] }, 3, /"x" is no address/],
+  [
+    "a port that is none: the message comes as it was written",
+    { whitelist: [{ source_port: ["99999 ü%"] }] },
+    3,
+    /invalid port filter: "99999 ü%" is no/,
+  ],
 ];
 for (const [name, request, code, message] of refusals) {
   test(`a request is refused: ${name}`, async (t) => {

@@ -11,6 +11,7 @@ import {
 import { instancePaths, TsiliumError } from "#core/runtime";
 import { ExitCode } from "../exit-codes.ts";
 import { type Column, formatAge, formatTable, type ListFormat, print, printList, printStructured } from "../output.ts";
+import { shortLabels } from "./labels.ts";
 
 /** Runs `use` with a client of the agent and closes it afterwards. */
 export async function withAgent<T>(use: (client: AgentClient) => Promise<T>): Promise<T> {
@@ -38,7 +39,7 @@ const columns: readonly Column<EndpointSummary>[] = [
   { title: "IPV4", cell: ({ ipv4 }) => ipv4 ?? "-" },
   { title: "IPV6", cell: ({ ipv6 }) => ipv6 ?? "-" },
   { title: "POLICY", cell: enforcement },
-  { title: "LABELS", wide: true, cell: ({ labels }) => labels.join(",") },
+  { title: "LABELS", wide: true, cell: ({ labels }) => shortLabels(labels) },
   { title: "MESSAGE", wide: true, cell: ({ message }) => message ?? "" },
 ];
 
@@ -79,7 +80,10 @@ async function endpointNumber(client: AgentClient, wanted: string, defaultNamesp
 
 const entryColumns: readonly Column<PolicyEntryView>[] = [
   { title: "DIRECTION", cell: ({ direction }) => direction },
-  { title: "PEER", cell: ({ identity, peer }) => (identity === 0 ? peer || "any" : `${peer} (${identity})`) },
+  {
+    title: "PEER",
+    cell: ({ identity, peer }) => (identity === 0 ? peer || "any" : `${shortLabels(peer.split(","))} (${identity})`),
+  },
   { title: "PORT", cell: ({ protocol, port }) => (port === "" ? protocol : `${port}/${protocol}`) },
   {
     title: "ACTION",
@@ -124,7 +128,8 @@ const identityColumns: readonly Column<IdentityView>[] = [
   { title: "ID", cell: ({ id }) => String(id) },
   { title: "SCOPE", cell: ({ scope }) => scope },
   { title: "ENDPOINTS", cell: ({ endpoints }) => String(endpoints) },
-  { title: "LABELS", cell: ({ labels, prefix }) => (prefix === undefined ? labels.join(",") : prefix) },
+  { title: "LABELS", cell: ({ labels, prefix }) => prefix ?? shortLabels(labels) },
+  { title: "ALL LABELS", wide: true, cell: ({ labels }) => labels.join(",") },
 ];
 
 /** `identity list`. */
