@@ -91,6 +91,8 @@ stage int slow_from_endpoint(struct __sk_buff *skb)
 		return nd_answer(skb, packet, endpoint);
 	if (!is_own_address(endpoint, &packet->src, packet->family))
 		return refuse_source(skb, packet, flow);
+	if (address_is_multicast(packet)) /* nobody forwards to groups, but the host itself is in some: it would pass for the world */
+		return drop(skb, packet, flow, DROP_STALE_OR_UNROUTABLE);
 	return send_from_endpoint(skb, packet, flow);
 }
 

@@ -14,7 +14,7 @@ export function observeNode(kernel: Kernel, options: AgentOptions): NodePlan {
   try {
     const seen: NodeObservation = {
       links: netlink.links().map(({ index, name }) => ({ ifindex: index, name })),
-      addresses: netlink.addresses().map(({ ifindex, address }) => ({ ifindex, address, global: isGlobal(address) })),
+      addresses: netlink.addresses().map((one) => ({ ...one, global: isGlobal(one.address) })),
       defaultRoutes: ([4, 6] as const).flatMap((family) =>
         netlink
           .routes(family)

@@ -11,11 +11,11 @@ const seen: NodeObservation = {
     { ifindex: 3, name: "eth1" },
   ],
   addresses: [
-    { ifindex: 1, address: ip("127.0.0.1"), global: false },
-    { ifindex: 2, address: ip("fe80::5"), global: false },
-    { ifindex: 2, address: ip("192.0.2.5"), global: true },
-    { ifindex: 2, address: ip("2001:db8::5"), global: true },
-    { ifindex: 3, address: ip("198.51.100.5"), global: true },
+    { ifindex: 1, address: ip("127.0.0.1"), length: 8, global: false },
+    { ifindex: 2, address: ip("fe80::5"), length: 64, global: false },
+    { ifindex: 2, address: ip("192.0.2.5"), length: 24, global: true },
+    { ifindex: 2, address: ip("2001:db8::5"), length: 64, global: true },
+    { ifindex: 3, address: ip("198.51.100.5"), length: 24, global: true },
   ],
   defaultRoutes: [
     { family: 6, ifindex: 3, metric: 10 },
@@ -52,7 +52,7 @@ test("a device that does not exist is a warning", () => {
 });
 
 test("an address inside the pods' prefix is a warning, the router's is not", () => {
-  const with_ = (text: string) => [...seen.addresses, { ifindex: 1, address: ip(text), global: true }];
+  const with_ = (text: string) => [...seen.addresses, { ifindex: 1, address: ip(text), length: 32, global: true }];
   assert.match(plan({}, { addresses: with_("10.217.0.9") }).warnings[0]!, /10\.217\.0\.9/);
   assert.deepEqual(plan({}, { addresses: with_("10.217.0.1") }).warnings, []);
 });
@@ -60,6 +60,20 @@ test("an address inside the pods' prefix is a warning, the router's is not", () 
 test("the node's own addresses hold the routers' and the loopback's", () => {
   const own = plan().ownAddresses.map(formatAddress);
   for (const address of ["127.0.0.1", "10.217.0.1", "fd10:217::1", "192.0.2.5"]) assert.ok(own.includes(address));
+});
+
+test("a subnet's broadcast and anycast addresses reach the node too: they are its own", () => {
+  const at = (text: string, length: number) =>
+    plan({}, { addresses: [{ ifindex: 2, address: ip(text), length, global: true }] }).ownAddresses.map(formatAddress);
+  for (const [text, length, shared] of [
+    ["192.0.2.5", 24, "192.0.2.255"],
+    ["192.0.2.5", 30, "192.0.2.7"],
+    ["10.1.2.3", 12, "10.15.255.255"],
+    ["2001:db8::5", 64, "2001:db8::"],
+  ] as const)
+    assert.deepEqual(at(text, length), ["10.217.0.1", "fd10:217::1", text, shared].sort(), `${text}/${length}`);
+  for (const [text, length] of [["192.0.2.5", 32], ["192.0.2.5", 31], ["2001:db8::5", 127]] as const) // biome-ignore format: a table
+    assert.deepEqual(at(text, length), ["10.217.0.1", "fd10:217::1", text].sort(), `${text}/${length}`);
 });
 
 test("plans compare by content", () => {

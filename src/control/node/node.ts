@@ -1,5 +1,5 @@
 /** This node: from what its network namespace holds to what the datapath must know of it. */
-import { formatAddress, type IpAddress, type Prefix, prefixContains } from "#core/model";
+import { formatAddress, type IpAddress, maskAddress, type Prefix, prefixContains } from "#core/model";
 
 /** What was found in the network namespace. */
 export interface NodeObservation {
@@ -7,6 +7,8 @@ export interface NodeObservation {
   readonly addresses: readonly {
     readonly ifindex: number;
     readonly address: IpAddress;
+    /** Of its subnet, in bits. */
+    readonly length: number;
     /** Usable beyond the link: not `scope link` or `scope host`. */
     readonly global: boolean;
   }[];
@@ -34,10 +36,22 @@ export interface NodePlan {
   /** Sources of masqueraded packets: the world device's first global address of the family. */
   readonly masquerade4?: IpAddress;
   readonly masquerade6?: IpAddress;
-  /** Every address of the node, routers' included: identity host. Sorted by text. */
+  /** Every address under which the node is reached, routers' included: identity host. Sorted by text. */
   readonly ownAddresses: readonly IpAddress[];
   /** What limits this node, for people. */
   readonly warnings: readonly string[];
+}
+
+/**
+ * An address and the one that all hosts of its subnet share (IPv4: broadcast; IPv6: the routers' anycast, RFC 4291 2.6.1): who
+ * sends there reaches the node too. Subnets of two hosts have none.
+ */
+function addressesBehind({ address, length }: { readonly address: IpAddress; readonly length: number }): IpAddress[] {
+  if (length > (address.family === 4 ? 30 : 126)) return [address];
+  const { family, bytes } = maskAddress(address, length);
+  if (family === 6) return [address, { family, bytes }];
+  const broadcast = bytes.map((byte, i) => (i < 4 ? byte | (0xff >> Math.min(8, Math.max(0, length - 8 * i))) : byte));
+  return [address, { family, bytes: broadcast }];
 }
 
 /** The plan for a node. `routers` are the first addresses of the pod CIDRs. */
@@ -60,7 +74,7 @@ export function planNode(
       ? seen.addresses.find((a) => a.ifindex === world.ifindex && a.global && a.address.family === family)?.address
       : undefined;
   const own = new Map<string, IpAddress>();
-  for (const address of [...seen.addresses.map((a) => a.address), routers.router4, routers.router6])
+  for (const address of [...seen.addresses.flatMap(addressesBehind), routers.router4, routers.router6])
     own.set(formatAddress(address), address);
   for (const { address } of seen.addresses) {
     const inside = [podCidr4, podCidr6].some((cidr) => prefixContains(cidr, address));
