@@ -8,6 +8,7 @@
 #pragma once
 
 #include "conntrack.h"
+#include "ipcache.h"
 #include "maps.h"
 #include "metrics.h"
 #include "notify.h"
@@ -97,16 +98,23 @@ stage int proxy_hairpin(struct __sk_buff *skb, const struct endpoint *endpoint)
 	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
 }
 
-/* Whether the packet answers the proxy's leg of a connection; keeps that leg alive. */
+/* Whether the packet answers the proxy's leg of a connection; keeps that leg alive. Where packets come in from outside no
+ * endpoint of this node can be answering: a forged source. */
 stage int proxy_leg_answered(const struct packet *packet)
 {
 	struct ct_entry *entry;
+	struct peer source;
 
 	if (packet->protocol != IPPROTO_TCP)
 		return 0;
 	entry = ct_find(packet, CT_LEG_PROXY);
 	if (!entry || !ct_is_reply(entry, packet))
 		return 0;
+	if (packet->hook != POINT_FROM_ENDPOINT) {
+		ipcache_lookup(&packet->src, packet->family, &source);
+		if (source.ep)
+			return 0;
+	}
 	ct_advance(entry, packet);
 	return 1;
 }

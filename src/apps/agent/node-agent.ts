@@ -80,7 +80,10 @@ export async function openNodeAgent(
     capacity: 4096,
     nowMs: Date.now,
   });
-  for (const name of store.unreadable) log.warn({ record: name }, "unreadable endpoint record left out");
+  for (const name of store.unreadable) {
+    const file = join(paths.runDir, "endpoints", `${name}.json`);
+    log.error({ file }, "unreadable endpoint record; its interface is taken down, and a workload that had it is ended");
+  }
   for (const endpoint of store.table.values()) interfaceRows.set(endpoint.id, interfaceRow(endpoint));
 
   let plan!: NodePlan;
@@ -99,7 +102,18 @@ export async function openNodeAgent(
     log.warn({ maps: datapath.loaded.recreated }, "maps of another version replaced; their contents are lost");
 
   const engine = createPolicyEngine();
-  const policies = createJudgedPolicies(openRecordFolder(join(paths.stateDir, "last-good-policies")));
+  const lastGood = openRecordFolder(join(paths.stateDir, "last-good-policies"));
+  const policies = createJudgedPolicies({
+    ...lastGood,
+    write(name, text) {
+      try {
+        lastGood.write(name, text);
+      } catch (error) {
+        // It stays in force all the same: only a restart of the agent would lose it.
+        log.error({ error: errorMessage(error) }, "last good version of a refused policy not kept");
+      }
+    },
+  });
   const stopping = new AbortController();
   let connected: Connected | undefined;
   let targets: RowTargets | undefined;
@@ -234,6 +248,8 @@ export async function openNodeAgent(
     const problem = problemOf(datapath.interfaces, id);
     if (problem)
       throw new TsiliumError("INTERFACE_FAILED", `the endpoint's interface could not be removed: ${problem}`);
+    // Its addresses may be given out again from here on.
+    await sweeper.forget([endpoint.ipv4, endpoint.ipv6].filter((address) => address !== undefined));
     newPods.delete(id);
     reported.delete(id);
     store.remove(id);

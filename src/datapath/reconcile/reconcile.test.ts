@@ -1,16 +1,21 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
+  type Ct4Key,
+  type Ct6Key,
+  type CtEntry,
   type Endpoint,
   type IpcacheKey,
   type IpcacheValue,
   ipcacheKeyCodec,
+  type NatKey,
+  type NatValue,
   type NodeConfig,
   type PolicyEntry,
   type PolicyKey,
   policyKeyCodec,
 } from "#contracts/bpf";
-import type { EndpointId, NumericIdentity, PolicySetId } from "#core/model";
+import { type EndpointId, type NumericIdentity, type PolicySetId, parseAddress } from "#core/model";
 import { createReconciler, Table } from "#core/runtime";
 import type { MapDoor } from "./doors.ts";
 import {
@@ -21,6 +26,7 @@ import {
   type DesiredPolicySet,
   type EndpointRow,
   type IpcacheRow,
+  startSweeper,
   sweepMap,
 } from "./index.ts";
 
@@ -232,4 +238,39 @@ test("a sweep removes what is expired, slice by slice", async () => {
   );
   assert.deepEqual(result, { name: "ct4", seen: 5000, removed: 1667 });
   assert.equal(rows.size, 3333);
+});
+
+test("what is known of an address is forgotten in all maps, also for those who ask while a look is under way", async () => {
+  const door = <K, V>(name: string, rows: (readonly [K, V])[]) => ({
+    name,
+    rows,
+    *slices() {
+      yield [...this.rows];
+    },
+    deleteAll(keys: readonly K[]) {
+      this.rows = this.rows.filter(([key]) => !keys.includes(key));
+      return keys.length;
+    },
+  });
+  const ip = (text: string) => parseAddress(text)!;
+  const v4 = (text: string) => new DataView(ip(text).bytes.buffer).getUint32(0);
+  const [gone, other, world] = ["10.217.0.2", "10.217.0.3", "192.0.2.2"];
+  const [gone6, world6] = ["fd10:217::2", "2001:db8::2"];
+  const ct4 = door("ct4", [
+    [{ addrLo: v4(gone), addrHi: v4(world) } as Ct4Key, {} as CtEntry],
+    [{ addrLo: v4(other), addrHi: v4(world) } as Ct4Key, {} as CtEntry],
+  ]);
+  const ct6 = door("ct6", [[{ addrLo: ip(world6).bytes, addrHi: ip(gone6).bytes } as Ct6Key, {} as CtEntry]]);
+  const nat = door("nat", [
+    [{ reverse: 0, local: ip(gone).bytes } as NatKey, { addr: ip(world).bytes } as NatValue],
+    [{ reverse: 1, local: ip(world).bytes } as NatKey, { addr: ip(gone).bytes } as NatValue],
+    [{ reverse: 0, local: ip(other).bytes } as NatKey, { addr: ip(world).bytes } as NatValue],
+  ]);
+  const sweeper = startSweeper({ ct4, ct6, nat, intervalMs: 60_000, report: () => undefined, onProblem: assert.fail });
+  const first = sweeper.forget([ip(gone)]);
+  await Promise.resolve();
+  await Promise.all([first, sweeper.forget([ip(gone6)])]);
+  sweeper.close();
+  assert.deepEqual([ct4.rows.length, ct6.rows.length, nat.rows.length], [1, 0, 1]);
+  assert.equal(ct4.rows[0]?.[0].addrLo, v4(other));
 });

@@ -1,8 +1,9 @@
-/** Sweeping the LRU maps: forgotten connections and masquerade mappings go before the LRU has to guess. */
+/** Sweeping the LRU maps: forgotten connections and masquerade mappings go before the LRU has to guess; those of a workload that is gone, before another one gets its address. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Ct4Key, Ct6Key, CtEntry, NatKey, NatValue } from "#contracts/bpf";
-import { protocolNumbers } from "#core/model";
+import { type IpAddress, protocolNumbers } from "#core/model";
 import { errorMessage } from "#core/runtime";
+import { ipv4Number } from "./bytes.ts";
 
 /** A map that is read slice by slice, so that a large one does not hold up the event loop. */
 export interface SliceDoor<K, V> {
@@ -43,6 +44,16 @@ export async function sweepMap<K, V>(
  */
 const natSilentSeconds = { tcp: 8200, other: 120 } as const;
 
+/** The running sweeper. */
+export interface Sweeper {
+  /**
+   * Removes every connection and mapping of addresses whose workload is gone: whoever gets one of them next must not be let in
+   * on connections that were judged for another. Calls at the same time share one look through the maps.
+   */
+  forget(addresses: readonly IpAddress[]): Promise<void>;
+  close(): void;
+}
+
 /** Sweeps conntrack and masquerade mappings at intervals until closed. `report` gets each round's results. */
 export function startSweeper(options: {
   readonly ct4: SliceDoor<Ct4Key, CtEntry>;
@@ -51,32 +62,58 @@ export function startSweeper(options: {
   readonly intervalMs: number;
   readonly report: (results: readonly SweepResult[]) => void;
   readonly onProblem: (message: string) => void;
-}): { close(): void } {
+}): Sweeper {
+  const { ct4, ct6, nat } = options;
   let closed = false;
   let timer = setTimeout(round, options.intervalMs).unref();
+  let asked: IpAddress[] = [];
+  let next: Promise<void> | undefined;
+  let running: Promise<void> = Promise.resolve();
+
   async function round(): Promise<void> {
     try {
       const nowSeconds = monotonicSeconds();
       const gone = (_: unknown, entry: CtEntry) => entry.expires < nowSeconds;
       const silent = ({ protocol }: NatKey, { lastSeen }: NatValue) =>
         lastSeen + (protocol === protocolNumbers.TCP ? natSilentSeconds.tcp : natSilentSeconds.other) < nowSeconds;
-      options.report([
-        await sweepMap(options.ct4, gone),
-        await sweepMap(options.ct6, gone),
-        await sweepMap(options.nat, silent),
-      ]);
+      options.report([await sweepMap(ct4, gone), await sweepMap(ct6, gone), await sweepMap(nat, silent)]);
     } catch (error) {
       options.onProblem(errorMessage(error));
     }
     if (!closed) timer = setTimeout(round, options.intervalMs).unref();
   }
+
+  async function forgetAsked(): Promise<void> {
+    const v4 = new Set(asked.filter(({ family }) => family === 4).map(ipv4Number));
+    const all = new Set(asked.map(({ bytes }) => textOf(bytes)));
+    asked = [];
+    next = undefined;
+    if (v4.size > 0) await sweepMap(ct4, ({ addrLo, addrHi }) => v4.has(addrLo) || v4.has(addrHi));
+    if (v4.size < all.size)
+      await sweepMap(ct6, ({ addrLo, addrHi }) => all.has(textOf(addrLo)) || all.has(textOf(addrHi)));
+    await sweepMap(nat, ({ reverse, local }, { addr }) => all.has(textOf(reverse === 0 ? local : addr)));
+  }
+
   return {
+    forget(addresses) {
+      if (addresses.length === 0) return Promise.resolve();
+      asked.push(...addresses);
+      if (next === undefined) {
+        // One look at a time; who asks while it is under way is served by the next.
+        next = running.then(forgetAsked);
+        running = next.catch(() => undefined);
+      }
+      return next;
+    },
     close() {
       closed = true;
       clearTimeout(timer);
     },
   };
 }
+
+/** Both families in one form, as the maps hold them. */
+const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
 
 /** Seconds of CLOCK_MONOTONIC, as the programs count them. */
 function monotonicSeconds(): number {
