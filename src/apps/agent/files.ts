@@ -1,10 +1,11 @@
 /** Records in the run directory: one JSON file each, written so that a reader sees the old or the new one, never half. */
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { errorCode } from "#core/runtime";
+import { errorCode, errorMessage, TsiliumError } from "#core/runtime";
 
 /** A folder of records. */
 export interface RecordFolder {
+  /** Throws RECORD_UNWRITABLE; the former record is whole then. */
   write(name: string, text: string): void;
   delete(name: string): void;
   /** Name (without `.json`) and text of every record. */
@@ -18,8 +19,17 @@ export function openRecordFolder(path: string): RecordFolder {
   return {
     write(name, text) {
       const temporary = join(path, `.${name}.${process.pid}`);
-      writeFileSync(temporary, text, { mode: 0o600 });
-      renameSync(temporary, file(name));
+      try {
+        writeFileSync(temporary, text, { mode: 0o600 });
+        renameSync(temporary, file(name));
+      } catch (cause) {
+        rmSync(temporary, { force: true });
+        throw new TsiliumError(
+          "RECORD_UNWRITABLE",
+          `can't write ${file(name)} (${errorMessage(cause)}), without which a restart would forget it; free space there, or make it writable, and try again`,
+          { cause },
+        );
+      }
     },
     delete: (name) => rmSync(file(name), { force: true }),
     readAll() {

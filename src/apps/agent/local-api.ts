@@ -28,6 +28,7 @@ const statusOf: Readonly<Record<string, number>> = {
   ENDPOINT_EXISTS: 409,
   AGENT_NOT_READY: 503,
   NO_FREE_ADDRESS: 507,
+  RECORD_UNWRITABLE: 507,
   TOO_MANY_ENDPOINTS: 507,
 };
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -40,6 +40,17 @@ test("a good version is in force; a bad one after it is refused and the good one
   second.put(object(3, "81"));
   assert.equal(second.table.get(key)?.state, "valid");
   assert.deepEqual(openRecordFolder(path).readAll(), [], "the record is not needed any more");
+});
+
+test("a damaged record of the good version is as none", () => {
+  const path = folder();
+  const first = createJudgedPolicies(openRecordFolder(path));
+  first.put(object(1, "80"));
+  first.put(object(2, "99999"));
+  for (const [name] of openRecordFolder(path).readAll()) writeFileSync(join(path, `${name}.json`), '{"metadata":');
+  const second = createJudgedPolicies(openRecordFolder(path));
+  second.put(object(2, "99999"));
+  assert.deepEqual([second.table.get(key)?.state, second.table.get(key)?.rules], ["refused", []]);
 });
 
 test("a policy that was never good has no rules", () => {

@@ -63,7 +63,7 @@ export function createJudgedPolicies(lastGood: RecordFolder): JudgedPolicies {
   function earlierRules(key: string, uid: string): readonly Rule[] | undefined {
     const file = fileOf(key);
     const text = kept.get(file);
-    const good = accepted.get(key) ?? (text === undefined ? undefined : (JSON.parse(text) as PolicyObject));
+    const good = accepted.get(key) ?? (text === undefined ? undefined : readRecord(text));
     if (good?.metadata.uid !== uid) return undefined;
     const parsed = parse(good);
     if (parsed.kind !== "accepted") return undefined;
@@ -116,4 +116,14 @@ export function createJudgedPolicies(lastGood: RecordFolder): JudgedPolicies {
       table.delete(key);
     },
   };
+}
+
+/** Undefined for a record that is damaged: there is no earlier version then. */
+function readRecord(text: string): PolicyObject | undefined {
+  try {
+    const object = JSON.parse(text) as Partial<PolicyObject> | null;
+    return typeof object?.metadata === "object" ? (object as PolicyObject) : undefined;
+  } catch {
+    return undefined;
+  }
 }

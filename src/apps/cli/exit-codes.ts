@@ -46,7 +46,7 @@ const byErrorCode: Readonly<Record<string, number>> = {
   KUBE_UNREACHABLE: ExitCode.agentNotRunning,
   AGENT_FORBIDDEN: ExitCode.needsRoot,
   NEEDS_ROOT: ExitCode.needsRoot,
-  KERNEL_LACKS: ExitCode.kernelLacks,
+  KERNEL_DENIED: ExitCode.kernelLacks,
   NO_CGROUP2: ExitCode.kernelLacks,
   VERIFIER_REJECTED: ExitCode.kernelLacks,
   AGENT_ALREADY_RUNNING: ExitCode.conflict,

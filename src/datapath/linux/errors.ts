@@ -58,7 +58,7 @@ export function kernelError(what: string, errno: number, why = "", details: Erro
   const hint = !denied
     ? ""
     : process.getuid?.() === 0
-      ? "; root lacks a capability here, or the kernel's lockdown mode forbids it"
+      ? "; root lacks a capability here, or the kernel's lockdown mode forbids it (`tsilium doctor` tries what is left)"
       : "; run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN";
   const code = denied ? "KERNEL_DENIED" : "KERNEL_REFUSED";
   return new KernelError(code, name, `${what}: ${text}${why === "" ? "" : `: ${why}`}${hint}`, details);

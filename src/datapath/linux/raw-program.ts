@@ -1,5 +1,6 @@
 // The smallest programs, by instruction: to see what a kernel takes, without a compiler.
 import { bpf, Command, struct, tryBpf } from "./bpf-syscall.ts";
+import { kernelError } from "./errors.ts";
 import { RealProgram } from "./program.ts";
 
 /** enum bpf_prog_type. */
@@ -67,5 +68,7 @@ export function hasHelper(type: number, helper: number): boolean {
     return true;
   }
   const text = log.toString("utf8", 0, log.indexOf(0));
-  return text !== "" && !/(unknown|invalid) func|cannot use helper|program of this type/.test(text);
+  // Without a word of the verifier it was not asked.
+  if (text === "") throw kernelError("load a program", -fd);
+  return !/(unknown|invalid) func|cannot use helper|program of this type/.test(text);
 }
