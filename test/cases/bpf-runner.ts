@@ -1,13 +1,22 @@
 /** The second oracle: the programs in the kernel, on maps filled from the engine's entries by the agent's own conversion. */
 import assert from "node:assert/strict";
 import { kernelPolicy } from "#apps/agent/testing";
-import { DropReason, EventFlags, EventType, PolicyMatch, SkbMark, Verdict, type VerdictEvent } from "#contracts/bpf";
-import { type Decision, decide, type PolicyMatch as MatchName, unenforcedPolicy } from "#control/policy";
+import {
+  Direction,
+  DropReason,
+  EventFlags,
+  EventType,
+  PolicyMatch,
+  SkbMark,
+  Verdict,
+  type VerdictEvent,
+} from "#contracts/bpf";
+import { type Decision, type PolicyMatch as MatchName, unenforcedPolicy } from "#control/policy";
 import { type EndpointId, formatAddress, protocolNumbers } from "#core/model";
 import { type PacketLayers, packet } from "../packet/index.ts";
 import { type DatapathRig, type Outcome, type RigDevice, TcAction } from "../packet/rig.ts";
 import type { CaseFile, CaseFlow, CaseParty } from "./case-file.ts";
-import { addressOfParty, identityOfParty, type LoadedCase, stepsOf } from "./run-case.ts";
+import { addressOfParty, identityOfParty, judgementsOf, type LoadedCase } from "./run-case.ts";
 
 /** Ranges of the pods in all case files. */
 export const casePods = ["10.0.1.0/24", "fd00:1::/64"] as const;
@@ -151,28 +160,20 @@ type Expected = Pick<
   | "flags"
 >;
 
-/** One event for each step that is reached, as the engine decides it. */
+/** One event for each judgement. */
 function expectEvents({ loaded, file, flow }: Scene): Expected[] {
-  const events: Expected[] = [];
-  for (const { subject, direction, peer } of stepsOf(loaded, file, flow)) {
-    const set = loaded.engine.policyOf(subject) ?? unenforcedPolicy;
-    const decision = decide(set, direction, peer, flow.protocol, flow.port);
-    const party = direction === "ingress" ? flow.to : flow.from;
-    events.push({
-      subject: endpointIdOf(file, party),
-      verdict: Verdict[decision.verdict],
-      reason: reasonOf(decision),
-      direction: direction === "ingress" ? 0 : 1,
-      match: matchCodes[decision.match],
-      srcIdentity: identityOfParty(flow.from, flow, loaded, file),
-      dstIdentity: identityOfParty(flow.to, flow, loaded, file),
-      protocol: flow.protocol,
-      policyCookie: decision.entry?.cookie ?? 0,
-      flags: decision.entry?.unenforced ? EventFlags.UNENFORCED : 0,
-    });
-    if (decision.verdict === "DROPPED") break;
-  }
-  return events;
+  return judgementsOf(loaded, file, flow).map(({ direction, decision }) => ({
+    subject: endpointIdOf(file, direction === "ingress" ? flow.to : flow.from),
+    verdict: Verdict[decision.verdict],
+    reason: reasonOf(decision),
+    direction: direction === "ingress" ? Direction.INGRESS : Direction.EGRESS,
+    match: matchCodes[decision.match],
+    srcIdentity: identityOfParty(flow.from, flow, loaded, file),
+    dstIdentity: identityOfParty(flow.to, flow, loaded, file),
+    protocol: flow.protocol,
+    policyCookie: decision.entry?.cookie ?? 0,
+    flags: decision.entry?.unenforced ? EventFlags.UNENFORCED : 0,
+  }));
 }
 
 function reasonOf({ verdict, reason }: Decision): number {

@@ -34,6 +34,9 @@ export interface CaseEndpoint {
   readonly labels: Labels;
   /** Labels as its pod has them. */
   readonly podLabels: Readonly<Record<string, string>>;
+  /** Labels of its namespace, as far as the case gives it any. */
+  readonly namespaceLabels: Readonly<Record<string, string>>;
+  readonly namedPorts: readonly { readonly name: string; readonly protocol: number; readonly port: number }[];
   readonly ips: readonly IpAddress[];
   readonly identity: NumericIdentity;
 }
@@ -234,6 +237,7 @@ function parseEndpoint({ cells, line }: Row): CaseEndpoint {
       const { protocol, port } = parseTransport(rest, line);
       return { name: portName, protocol, port };
     });
+  const ofNamespace = nslabels.split(",").filter(Boolean).map(parseLabel);
   const ips = ip.split(",").map((text) => parseAddress(text));
   if (name === "" || !/^\d+$/.test(identity) || ips.includes(undefined))
     throw new Error(`line ${line}: an endpoint needs name, ip and identity`);
@@ -242,17 +246,13 @@ function parseEndpoint({ cells, line }: Row): CaseEndpoint {
     namespace,
     ...(account === "" ? {} : { account }),
     podLabels,
+    namespaceLabels: Object.fromEntries(ofNamespace.map(({ key, value }) => [key, value])),
+    namedPorts: named,
     labels: createLabels([
       ...own,
       ...pod,
       ...(account === "" ? [] : [k8s(podLabelKeys.serviceAccount, account)]),
-      ...nslabels
-        .split(",")
-        .filter(Boolean)
-        .map((text) => {
-          const { key, value } = parseLabel(text);
-          return k8s(`${podLabelKeys.namespaceLabels}.${key}`, value);
-        }),
+      ...ofNamespace.map(({ key, value }) => k8s(`${podLabelKeys.namespaceLabels}.${key}`, value)),
       ...namedPortLabels(named),
     ]),
     ips: ips.filter((address) => address !== undefined),

@@ -244,7 +244,8 @@ const rows: readonly Row[] = [
   ["a pod address that nobody has is unroutable", clientSends(to4("10.0.1.99"), tcp(80)), "dropped", "DROP STALE_OR_UNROUTABLE"],
   ["a pod address that nobody has is unroutable, IPv6", clientSends(to6("fd00:1::99"), tcp(80)), "dropped", "DROP STALE_OR_UNROUTABLE"],
   ["a packet routed to the wrong workload is unroutable", hostSendsToServer(v4(host, client), tcp(80)), "dropped", "DROP STALE_OR_UNROUTABLE"],
-  ["a group is no pod: judged as the world", clientSends(to4("224.0.0.251"), udp(5353)), "stack", "egress FORWARDED unenforced"],
+  ["a packet of a workload to a group ends at the hook", clientSends(to4("224.0.0.251"), udp(5353)), "dropped", "DROP STALE_OR_UNROUTABLE"],
+  ["a packet of a workload to everybody ends at the hook", clientSends(to4("255.255.255.255"), udp(67, 68)), "dropped", "DROP STALE_OR_UNROUTABLE"],
   ["a packet to a group never enters a workload", hostSendsToServer({ ipv4: { source: host[4], destination: "224.0.0.1" } }, udp(5353)), "dropped"],
   ["a packet to an IPv6 group never enters a workload", forwardedToServer({ ipv6: { source: world[6], destination: "ff02::1" } }, udp(5353)), "dropped"],
 
@@ -355,6 +356,7 @@ const rows: readonly Row[] = [
   ["the proxy's own leg is let through", proxySendsToServer(v4(client, server), tcp(8080, "S", 50_000)), "stack"],
   ["the mark of the proxy on a packet from outside is worth nothing", sender((rig) => ({ hook: "to_endpoint", device: rig.endpoints[1]!, from: rig.world, mark: SkbMark.FROM_PROXY }))(v4(world, server), tcp(8080, "S")), "dropped", "ingress DROPPED POLICY_DENIED"],
   ["the server's answer to the proxy's leg goes to the proxy", [proxySendsToServer(v4(client, server), tcp(8080, "S", 50_000)), serverSends(v4(server, client), tcp(50_000, "SA", 8080))], "stack"],
+  ["nobody outside answers the proxy in the server's name", [proxySendsToServer(v4(client, server), tcp(8080, "S", 50_000)), worldSends(v4(server, client), tcp(50_000, "SA", 8080))], "dropped", "DROP INVALID_SOURCE_IP"],
 
   // The link-local next hop
   ["an ARP request for another address ends silently", clientSends({ arp: { operation: 1, senderMac: "02:00:00:00:11:01", senderIp: client[4], targetIp: server[4] } }), "dropped"],

@@ -9,6 +9,7 @@ import {
   type Entry,
   formatMaskedPort,
   type PolicyEngine,
+  type PolicySet,
   parsePolicy,
   type Rule,
   repairPolicy,
@@ -142,30 +143,31 @@ export interface FlowOutcome {
   readonly rule: string;
 }
 
-/** One judgement: of whose policy, in which direction, about whom. */
-export interface Step {
-  readonly subject: NumericIdentity;
+/** One judgement: whose policy spoke, in which direction, and what it said. */
+export interface Judgement {
   readonly direction: Direction;
-  readonly peer: NumericIdentity;
+  readonly set: PolicySet;
+  readonly decision: Decision;
 }
 
-/** What judges a flow, in this order, until one says no: egress of the source, then ingress of the destination. */
-export function stepsOf(loaded: LoadedCase, file: CaseFile, flow: CaseFlow): readonly Step[] {
+/** What the kernel judges when a flow begins: egress of the source, then, unless that says no, ingress of the destination. */
+export function judgementsOf(loaded: LoadedCase, file: CaseFile, flow: CaseFlow): readonly Judgement[] {
   const source = identityOfParty(flow.from, flow, loaded, file);
   const destination = identityOfParty(flow.to, flow, loaded, file);
-  return [
-    ...(flow.from.kind === "endpoint" ? [{ subject: source, direction: "egress", peer: destination } as const] : []),
-    ...(flow.to.kind === "endpoint" ? [{ subject: destination, direction: "ingress", peer: source } as const] : []),
-  ];
+  const judge = (direction: Direction, subject: NumericIdentity, peer: NumericIdentity): Judgement => {
+    const set = loaded.engine.policyOf(subject) ?? unenforcedPolicy;
+    return { direction, set, decision: decide(set, direction, peer, flow.protocol, flow.port) };
+  };
+  const egress = flow.from.kind === "endpoint" ? [judge("egress", source, destination)] : [];
+  if (flow.to.kind !== "endpoint" || egress[0]?.decision.verdict === "DROPPED") return egress;
+  return [...egress, judge("ingress", destination, source)];
 }
 
 /** Judges a flow as the kernel and the proxy would. */
 export function judgeFlow(loaded: LoadedCase, file: CaseFile, flow: CaseFlow): FlowOutcome {
   let verdict: Decision["verdict"] = "FORWARDED";
   const rules: string[] = [];
-  for (const { subject, direction, peer } of stepsOf(loaded, file, flow)) {
-    const set = loaded.engine.policyOf(subject) ?? unenforcedPolicy;
-    const decision = decide(set, direction, peer, flow.protocol, flow.port);
+  for (const { set, decision } of judgementsOf(loaded, file, flow)) {
     for (const ref of set.provenance[decision.entry?.cookie ?? 0] ?? []) rules.push(`${ref.name} ${ref.path}`.trim());
     if (decision.verdict === "DROPPED")
       return { verdict: "DROPPED", reason: decision.reason ?? "", rule: rules.join(", ") };

@@ -15,7 +15,13 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { type AgentClient, createAgentClient, type PolicyWait, type Workload } from "#contracts/agent";
+import {
+  type AgentClient,
+  type CreateWorkload,
+  createAgentClient,
+  type PolicyWait,
+  type Workload,
+} from "#contracts/agent";
 import type { KubeObject } from "#contracts/kube";
 import { instancePaths } from "#core/runtime";
 import type { Order } from "./peer.ts";
@@ -23,13 +29,21 @@ import type { Order } from "./peer.ts";
 const root = join(import.meta.dirname, "../..");
 const launcher = join(root, "bin/tsilium");
 
-/** Addresses of the node's device and of the host behind it. */
-export const worldAddresses = {
+/** Addresses of the node's device and of the host behind it; the networks have /24 and /64. */
+export interface WorldAddresses {
+  readonly node4: string;
+  readonly node6: string;
+  readonly world4: string;
+  readonly world6: string;
+}
+
+/** The usual ones. */
+export const worldAddresses: WorldAddresses = {
   node4: "192.0.2.1",
   node6: "2001:db8::1",
   world4: "192.0.2.2",
   world6: "2001:db8::2",
-} as const;
+};
 
 /** What a peer answered; which fields depends on the order. */
 interface Answer {
@@ -99,11 +113,11 @@ export class TestNode {
   }
 
   /** Makes the namespaces and starts API server and agent. */
-  static async start(): Promise<TestNode> {
+  static async start(addresses: WorldAddresses = worldAddresses): Promise<TestNode> {
     sweepLeftovers();
     const node = new TestNode();
     try {
-      node.#makeNetwork();
+      node.#makeNetwork(addresses);
       node.#hostPeer = await node.peer("node");
       await node.startApiServer();
       await node.startAgent();
@@ -117,9 +131,8 @@ export class TestNode {
     return node;
   }
 
-  #makeNetwork(): void {
+  #makeNetwork({ node4, node6, world4, world6 }: WorldAddresses): void {
     const ip = (...args: string[]) => execFileSync("ip", args, { stdio: ["ignore", "ignore", "pipe"] });
-    const { node4, node6, world4, world6 } = worldAddresses;
     for (const name of [this.netns, this.worldNetns]) {
       ip("netns", "add", name);
       ip("-n", name, "link", "set", "lo", "up");
@@ -246,8 +259,12 @@ export class TestNode {
   }
 
   /** Starts a workload with a peer in it. */
-  async workload(name: string, labels: Readonly<Record<string, string>> = { app: name }): Promise<TestWorkload> {
-    const workload = await this.client.createWorkload({ name, labels, keep: true });
+  async workload(
+    name: string,
+    labels: Readonly<Record<string, string>> = { app: name },
+    more: Pick<CreateWorkload, "namespace" | "serviceAccount"> = {},
+  ): Promise<TestWorkload> {
+    const workload = await this.client.createWorkload({ name, labels, ...more, keep: true });
     const peer = await startPeer(workload.netnsName, workload.cgroupProcsPath);
     this.#peers.push(peer);
     const [ipv4 = "", ipv6 = ""] = workload.ips;

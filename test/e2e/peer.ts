@@ -18,7 +18,8 @@ export type Order =
   | { readonly op: "serve-echo"; readonly port: number }
   /** Reads everything and throws it away; answers the count at the end of the stream. */
   | { readonly op: "serve-sink"; readonly port: number }
-  | { readonly op: "serve-udp"; readonly port: number }
+  /** Sends everything back, from `host` if the kernel would choose another address. */
+  | { readonly op: "serve-udp"; readonly port: number; readonly host?: string }
   | {
       readonly op: "get";
       readonly url: string;
@@ -49,11 +50,27 @@ export type Order =
       readonly host: string;
       readonly port: number;
       readonly text: string;
+      readonly source?: Source;
       readonly timeoutMs?: number;
+    }
+  /** Connects over TCP, sends the text if there is any, and answers the head of the reply: all up to an empty line. */
+  | {
+      readonly op: "exchange";
+      readonly host: string;
+      readonly port: number;
+      readonly text: string;
+      readonly source: Source;
+      readonly timeoutMs: number;
     }
   /** Server-side apply of manifests; answers kind, name and version of each object. */
   | { readonly op: "apply"; readonly kubeconfig: string; readonly yaml: string }
   | ({ readonly op: "delete" | "object" } & KubeRef);
+
+/** Where to send from, instead of what the kernel would choose. */
+interface Source {
+  readonly address?: string;
+  readonly port: number;
+}
 
 /** An object of the API server. */
 interface KubeRef {
@@ -212,7 +229,29 @@ function transfer(host: string, port: number, bytes: number, bytesPerSecond: num
   });
 }
 
-function udp(host: string, port: number, text: string, timeoutMs: number): Promise<Result> {
+function exchange(host: string, port: number, text: string, source: Source, timeoutMs: number): Promise<Result> {
+  return new Promise((resolve) => {
+    const local = { localPort: source.port, ...(source.address !== undefined && { localAddress: source.address }) };
+    const socket = connect({ host, port, ...local });
+    let got = "";
+    const end = (result: Result) => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(result);
+    };
+    const timer = setTimeout(() => end({ error: "timeout" }), timeoutMs);
+    socket.on("error", (error: NodeJS.ErrnoException) => end({ error: error.code ?? error.message }));
+    socket.on("connect", () => (text === "" ? end({ text: "" }) : socket.write(text)));
+    socket.on("data", (bytes: Buffer) => {
+      got += bytes.toString("latin1");
+      const head = got.indexOf("\r\n\r\n");
+      if (head >= 0) end({ text: got.slice(0, head) });
+    });
+    socket.on("close", () => end({ error: "closed" }));
+  });
+}
+
+function udp(host: string, port: number, text: string, source: Source, timeoutMs: number): Promise<Result> {
   return new Promise((resolve) => {
     const socket = createSocket(host.includes(":") ? "udp6" : "udp4");
     const end = (result: Result) => {
@@ -223,7 +262,7 @@ function udp(host: string, port: number, text: string, timeoutMs: number): Promi
     const timer = setTimeout(() => end({ error: "timeout" }), timeoutMs);
     socket.on("error", (error: NodeJS.ErrnoException) => end({ error: error.code ?? error.message }));
     socket.on("message", (bytes) => end({ text: bytes.toString() }));
-    socket.send(text, port, host);
+    socket.bind(source.port, source.address, () => socket.send(text, port, host));
   });
 }
 
@@ -286,10 +325,11 @@ function carryOut(order: Order): Promise<Result> | Result {
       );
     case "serve-udp":
       return new Promise((resolve, reject) => {
-        const socket = createSocket("udp6");
+        const { port, host = "::" } = order;
+        const socket = createSocket(host.includes(":") ? "udp6" : "udp4");
         socket.on("error", reject);
         socket.on("message", (bytes, from) => socket.send(bytes, from.port, from.address));
-        socket.bind(order.port, "::", () => resolve({}));
+        socket.bind(port, host, () => resolve({}));
       });
     case "get":
       return get(order.url, order.method ?? "GET", order.timeoutMs ?? 3000, order.localPort);
@@ -312,7 +352,9 @@ function carryOut(order: Order): Promise<Result> | Result {
         object: await client.get(order.kind as Kind, refOf(order)),
       }));
     case "udp":
-      return udp(order.host, order.port, order.text, order.timeoutMs ?? 1000);
+      return udp(order.host, order.port, order.text, order.source ?? { port: 0 }, order.timeoutMs ?? 1000);
+    case "exchange":
+      return exchange(order.host, order.port, order.text, order.source, order.timeoutMs);
   }
 }
 
