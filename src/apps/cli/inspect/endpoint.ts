@@ -99,7 +99,11 @@ const entryColumns: readonly Column<PolicyEntryView>[] = [
   },
   {
     title: "RULES",
-    cell: ({ rules }) => rules.map((rule) => `${rule.namespace}/${rule.name} ${rule.path}`.trim()).join(", "),
+    // What no policy says but the agent itself (the host may reach its workloads) has no namespace.
+    cell: ({ rules }) =>
+      rules
+        .map(({ namespace, name, path }) => `${namespace === "" ? name : `${namespace}/${name}`} ${path}`.trim())
+        .join(", "),
   },
 ];
 
