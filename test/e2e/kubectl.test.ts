@@ -254,6 +254,71 @@ spec:
     wrongField: ["fromEntities", "fromEntity"],
   },
   {
+    kind: "ClusterNetworkPolicy",
+    short: "clusternetworkpolicies",
+    namespaced: false,
+    name: "platform",
+    manifest: `apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata:
+  name: platform
+spec:
+  tier: Admin
+  priority: 10
+  subject: {namespaces: {}}
+  ingress:
+  - action: Pass
+    from: [{pods: {namespaceSelector: {}, podSelector: {matchLabels: {app: web}}}}]
+    protocols: [{tcp: {destinationPort: {range: {start: 80, end: 90}}}}, {destinationNamedPort: http}]
+  egress:
+  - action: Deny
+    to: [{networks: [203.0.113.0/24]}, {nodes: {}}]
+`,
+    change: ["priority: 10", "priority: 20"],
+    changed: ["{.spec.priority}", "20"],
+    columns: ["TIER", "Admin", "PRIORITY", "AGE", "VALID"],
+    wrongField: ["destinationNamedPort", "destinationNamedPorts"],
+  },
+  {
+    kind: "AdminNetworkPolicy",
+    short: "anp",
+    namespaced: false,
+    name: "platform",
+    manifest: `apiVersion: policy.networking.k8s.io/v1alpha1
+kind: AdminNetworkPolicy
+metadata:
+  name: platform
+spec:
+  priority: 10
+  subject: {namespaces: {}}
+  ingress:
+  - {action: Allow, from: [{namespaces: {}}], ports: [{portNumber: {protocol: TCP, port: 80}}, {namedPort: http}]}
+`,
+    change: ["Allow", "Deny"],
+    changed: ["{.spec.ingress[0].action}", "Deny"],
+    columns: ["PRIORITY", "AGE", "VALID"],
+    wrongField: ["portNumber", "portNumbers"],
+  },
+  {
+    kind: "BaselineAdminNetworkPolicy",
+    short: "banp",
+    namespaced: false,
+    name: "default",
+    manifest: `apiVersion: policy.networking.k8s.io/v1alpha1
+kind: BaselineAdminNetworkPolicy
+metadata:
+  name: default
+spec:
+  subject: {pods: {namespaceSelector: {}, podSelector: {matchLabels: {app: web}}}}
+  ingress:
+  - {action: Deny, from: [{namespaces: {}}], ports: [{portRange: {protocol: UDP, start: 80, end: 90}}]}
+`,
+    change: ["app: web", "app: api"],
+    changed: ["{.spec.subject.pods.podSelector.matchLabels.app}", "api"],
+    columns: ["AGE", "VALID"],
+    wrongField: ["podSelector", "podSelectors"],
+  },
+  {
     kind: "CiliumIdentity",
     short: "ciliumid",
     namespaced: false,

@@ -1,6 +1,7 @@
 /** The API objects that concern this node, as tables that follow the server. */
 import { setTimeout as delay } from "node:timers/promises";
 import { createKubeClient, type Kind, type KubeClient, type KubeKinds, objectKey } from "#contracts/kube";
+import type { PolicyKind } from "#control/policy";
 import { errorMessage, type Logger, type ReadableTable, Table, TsiliumError } from "#core/runtime";
 
 /** All objects of one kind. */
@@ -19,16 +20,19 @@ export interface FollowedObjects {
   readonly namespaces: Followed<"Namespace">;
   readonly pods: Followed<"Pod">;
   readonly identities: Followed<"CiliumIdentity">;
-  readonly policies: readonly [
-    Followed<"CiliumNetworkPolicy">,
-    Followed<"CiliumClusterwideNetworkPolicy">,
-    Followed<"NetworkPolicy">,
-  ];
+  readonly policies: readonly { readonly [K in PolicyKind]: Followed<K> }[PolicyKind][];
   /** Resolves when all were seen once. */
   readonly synced: Promise<void>;
   /** Why the server can't be reached now; undefined if it can. */
   readonly problem: string | undefined;
 }
+
+/** Kinds that a cluster may do without: where they are not served, there are none of them. */
+const optionalKinds: ReadonlySet<Kind> = new Set([
+  "ClusterNetworkPolicy",
+  "AdminNetworkPolicy",
+  "BaselineAdminNetworkPolicy",
+]);
 
 /** Follows one kind; `changed` is called after each batch of changes was written to the table. */
 function follow<K extends Kind>(
@@ -40,6 +44,7 @@ function follow<K extends Kind>(
   const table = new Table<string, KubeKinds[K]>(kind);
   let version = 0;
   let isSynced = false;
+  const unserved = Promise.withResolvers<void>();
   const see = (object: KubeKinds[K]) => {
     version = Math.max(version, Number(object.metadata.resourceVersion ?? 0) || 0);
   };
@@ -62,7 +67,17 @@ function follow<K extends Kind>(
         }
         hooks.changed();
       },
-      onError: (error) => hooks.trouble(kind, errorMessage(error)),
+      onError(error) {
+        if (!(optionalKinds.has(kind) && error.code === "KUBE_NOT_FOUND")) {
+          hooks.trouble(kind, errorMessage(error));
+          return;
+        }
+        hooks.trouble(kind, undefined);
+        if (isSynced) return;
+        isSynced = true;
+        unserved.resolve();
+        hooks.changed();
+      },
       onRecovered: () => hooks.trouble(kind, undefined),
     },
     fieldSelector === undefined ? {} : { fieldSelector },
@@ -70,7 +85,7 @@ function follow<K extends Kind>(
   return {
     kind,
     table,
-    done: informer.synced,
+    done: Promise.race([informer.synced, unserved.promise]),
     get synced() {
       return isSynced;
     },
@@ -98,6 +113,9 @@ export function followObjects(kube: KubeClient, nodeName: string, log: Logger, c
     follow(kube, "CiliumNetworkPolicy", hooks),
     follow(kube, "CiliumClusterwideNetworkPolicy", hooks),
     follow(kube, "NetworkPolicy", hooks),
+    follow(kube, "ClusterNetworkPolicy", hooks),
+    follow(kube, "AdminNetworkPolicy", hooks),
+    follow(kube, "BaselineAdminNetworkPolicy", hooks),
   ] as const;
   const [namespaces, pods, identities, ...policies] = followed;
   return {

@@ -1,14 +1,14 @@
 /** Policy objects -> rules. A bad object is refused whole; what was good before it stays in force, over restarts of the agent too. */
 import { createHash } from "node:crypto";
-import type { CiliumClusterwideNetworkPolicy, CiliumNetworkPolicy, KubeObject, NetworkPolicy } from "#contracts/kube";
+import type { Kind, KubeKinds, KubeObject } from "#contracts/kube";
 import type { Problem } from "#contracts/manifest";
-import { type ParsedPolicy, parsePolicy, type Rule } from "#control/policy";
+import { type ParsedPolicy, type PolicyKind, parsePolicy, type Rule } from "#control/policy";
 import { type ReadableTable, Table } from "#core/runtime";
 import { compilePattern } from "#proxy/policy";
 import type { RecordFolder } from "./files.ts";
 
 /** Any policy object. */
-export type PolicyObject = CiliumNetworkPolicy | CiliumClusterwideNetworkPolicy | NetworkPolicy;
+export type PolicyObject = KubeKinds[PolicyKind & Kind];
 
 /** A policy object as the agent judged it. */
 export interface JudgedPolicy {

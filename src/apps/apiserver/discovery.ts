@@ -16,14 +16,19 @@ const reviews = [
   { group: "authentication.k8s.io", version: "v1", kind: "SelfSubjectReview", plural: "selfsubjectreviews" },
 ];
 
-/** Groups other than the core one, with their only version. */
-const groups: readonly { readonly group: string; readonly version: string }[] = [
-  ...new Map(
-    [...resources, ...reviews]
-      .filter(({ group }) => group !== "")
-      .map(({ group, version }) => [group, { group, version }]),
-  ).values(),
-];
+/** A group with its versions, the preferred one first. */
+interface Group {
+  readonly group: string;
+  readonly versions: readonly string[];
+}
+
+/** Groups other than the core one; the version that the registry lists first is preferred. */
+const groups: readonly Group[] = [
+  ...Map.groupBy(
+    [...resources, ...reviews].filter(({ group }) => group !== ""),
+    ({ group }) => group,
+  ),
+].map(([group, kinds]) => ({ group, versions: [...new Set(kinds.map(({ version }) => version))] }));
 
 /** The document for a path of discovery; undefined if the path is none. */
 export function discoveryDocument(path: string, aggregated: boolean): object | undefined {
@@ -40,7 +45,7 @@ export function discoveryDocument(path: string, aggregated: boolean): object | u
   }
   if (path === "/api")
     return aggregated
-      ? aggregate([{ group: "", version: "v1" }])
+      ? aggregate([{ group: "", versions: ["v1"] }])
       : { kind: "APIVersions", versions: ["v1"], serverAddressByClientCIDRs: [] };
   if (path === "/apis") {
     return aggregated
@@ -52,15 +57,16 @@ export function discoveryDocument(path: string, aggregated: boolean): object | u
   const known = root === "apis" && rest.length === 0 ? groups.find((each) => each.group === group) : undefined;
   if (known === undefined) return undefined;
   if (version === undefined) return { kind: "APIGroup", apiVersion: "v1", ...groupDocument(known) };
-  return version === known.version ? resourceList(known.group, known.version) : undefined;
+  return known.versions.includes(version) ? resourceList(known.group, version) : undefined;
 }
 
-function groupDocument({ group, version }: { readonly group: string; readonly version: string }) {
-  const entry = { groupVersion: `${group}/${version}`, version };
-  return { name: group, versions: [entry], preferredVersion: entry };
+function groupDocument({ group, versions }: Group) {
+  const entries = versions.map((version) => ({ groupVersion: `${group}/${version}`, version }));
+  return { name: group, versions: entries, preferredVersion: entries[0]! };
 }
 
-const servedIn = (group: string) => resources.filter((resource) => resource.group === group);
+const servedIn = (group: string, version: string) =>
+  resources.filter((resource) => resource.group === group && resource.version === version);
 
 function resourceList(group: string, version: string): object {
   return {
@@ -68,7 +74,7 @@ function resourceList(group: string, version: string): object {
     apiVersion: "v1",
     groupVersion: group === "" ? version : `${group}/${version}`,
     resources: [
-      ...servedIn(group).flatMap((resource) => {
+      ...servedIn(group, version).flatMap((resource) => {
         const { plural, singular, namespaced, kind, shortNames, categories } = resource;
         const main = {
           name: plural,
@@ -95,7 +101,7 @@ function resourceList(group: string, version: string): object {
   };
 }
 
-function aggregate(wanted: readonly { readonly group: string; readonly version: string }[]): object {
+function aggregate(wanted: readonly Group[]): object {
   const responseKind = ({ group, version, kind }: { group: string; version: string; kind: string }) => ({
     group,
     version,
@@ -105,39 +111,37 @@ function aggregate(wanted: readonly { readonly group: string; readonly version: 
     kind: "APIGroupDiscoveryList",
     apiVersion: "apidiscovery.k8s.io/v2",
     metadata: {},
-    items: wanted.map(({ group, version }) => ({
+    items: wanted.map(({ group, versions }) => ({
       metadata: group === "" ? {} : { name: group },
-      versions: [
-        {
-          version,
-          freshness: "Current",
-          resources: [
-            ...servedIn(group).map((resource) => ({
-              resource: resource.plural,
-              responseKind: responseKind(resource),
-              scope: resource.namespaced ? "Namespaced" : "Cluster",
-              singularResource: resource.singular,
-              verbs: verbsOf(resource),
-              ...(resource.shortNames.length > 0 ? { shortNames: resource.shortNames } : {}),
-              ...(resource.categories.length > 0 ? { categories: resource.categories } : {}),
-              ...(resource.hasStatus && !resource.readOnly
-                ? {
-                    subresources: [{ subresource: "status", responseKind: responseKind(resource), verbs: statusVerbs }],
-                  }
-                : {}),
+      versions: versions.map((version) => ({
+        version,
+        freshness: "Current",
+        resources: [
+          ...servedIn(group, version).map((resource) => ({
+            resource: resource.plural,
+            responseKind: responseKind(resource),
+            scope: resource.namespaced ? "Namespaced" : "Cluster",
+            singularResource: resource.singular,
+            verbs: verbsOf(resource),
+            ...(resource.shortNames.length > 0 ? { shortNames: resource.shortNames } : {}),
+            ...(resource.categories.length > 0 ? { categories: resource.categories } : {}),
+            ...(resource.hasStatus && !resource.readOnly
+              ? {
+                  subresources: [{ subresource: "status", responseKind: responseKind(resource), verbs: statusVerbs }],
+                }
+              : {}),
+          })),
+          ...reviews
+            .filter((review) => review.group === group)
+            .map((review) => ({
+              resource: review.plural,
+              responseKind: responseKind(review),
+              scope: "Cluster",
+              singularResource: review.kind.toLowerCase(),
+              verbs: ["create"],
             })),
-            ...reviews
-              .filter((review) => review.group === group)
-              .map((review) => ({
-                resource: review.plural,
-                responseKind: responseKind(review),
-                scope: "Cluster",
-                singularResource: review.kind.toLowerCase(),
-                verbs: ["create"],
-              })),
-          ],
-        },
-      ],
+        ],
+      })),
     })),
   };
 }
@@ -151,9 +155,9 @@ export function findResource(group: string, version: string, plural: string): Re
 
 /** All `group/version` with their roots: "api/v1", "apis/cilium.io/v2". */
 export const servedRoots: readonly { readonly root: string; readonly resources: readonly Resource[] }[] = [
-  { root: "api/v1", resources: servedIn("") },
+  { root: "api/v1", resources: servedIn("", "v1") },
   ...groups
-    .map(({ group }) => servedIn(group))
+    .flatMap(({ group, versions }) => versions.map((version) => servedIn(group, version)))
     .filter((served) => served.length > 0)
     .map((served) => ({ root: `apis/${apiVersionOf(served[0]!)}`, resources: served })),
 ];

@@ -73,6 +73,10 @@ export function kindProblems(resource: Resource, object: KubeObject): SchemaProb
         problem("spec.podSelector", "FieldValueRequired", "Required value: {} selects all pods of the namespace");
       }
       break;
+    case "BaselineAdminNetworkPolicy":
+      if (object.metadata.name !== "default")
+        problem("metadata.name", "FieldValueInvalid", 'Invalid value: the only baseline is called "default"');
+      break;
     case "CiliumIdentity":
       if (!/^[1-9][0-9]{0,9}$/.test(object.metadata.name ?? "") || Number(object.metadata.name) > 0xffff_ffff) {
         problem(

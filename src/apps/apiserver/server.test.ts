@@ -388,16 +388,33 @@ test("who am I and what may I do are answered", async () => {
   assert.equal(self.json.status.userInfo.username, "tsilium-agent");
 });
 
+test("a group of two versions lists both, each with its kinds", async () => {
+  const group = await server.request("GET", "/apis/policy.networking.k8s.io");
+  assert.deepEqual(
+    group.json.versions.map(({ version }: { version: string }) => version),
+    ["v1alpha2", "v1alpha1"],
+  );
+  const kindsOf = async (version: string) =>
+    (await server.request("GET", `/apis/policy.networking.k8s.io/${version}`)).json.resources
+      .filter(({ name }: { name: string }) => !name.includes("/"))
+      .map(({ kind }: { kind: string }) => kind);
+  assert.deepEqual(await kindsOf("v1alpha2"), ["ClusterNetworkPolicy"]);
+  assert.deepEqual(await kindsOf("v1alpha1"), ["AdminNetworkPolicy", "BaselineAdminNetworkPolicy"]);
+});
+
 test("definitions of our kinds are there to read, not to write", async () => {
   const path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
   const list = await server.request("GET", path);
   assert.deepEqual(
     list.json.items.map((item: { metadata: { name: string } }) => item.metadata.name),
     [
+      "adminnetworkpolicies.policy.networking.k8s.io",
+      "baselineadminnetworkpolicies.policy.networking.k8s.io",
       "ciliumclusterwidenetworkpolicies.cilium.io",
       "ciliumendpoints.cilium.io",
       "ciliumidentities.cilium.io",
       "ciliumnetworkpolicies.cilium.io",
+      "clusternetworkpolicies.policy.networking.k8s.io",
     ],
   );
   assert.equal((await server.request("DELETE", `${path}/ciliumendpoints.cilium.io`)).httpStatus, 405);

@@ -82,6 +82,11 @@ export type {
 export { checkMetadata, nameProblem } from "./metadata.ts";
 export { nearestName } from "./nearest.ts";
 export type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from "./networking-v1.ts";
+export type {
+  AdminNetworkPolicy,
+  BaselineAdminNetworkPolicy,
+  ClusterNetworkPolicy,
+} from "./policy-networking.ts";
 export {
   apiVersionOf,
   type Kind,

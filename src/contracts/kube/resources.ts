@@ -9,10 +9,12 @@ import type { ConfigMap, Namespace, Node, Pod, Secret, Service, ServiceAccount }
 import type { CustomResourceDefinition } from "./crd.ts";
 import type { KubeObject } from "./meta.ts";
 import type { NetworkPolicy } from "./networking-v1.ts";
+import type { AdminNetworkPolicy, BaselineAdminNetworkPolicy, ClusterNetworkPolicy } from "./policy-networking.ts";
 import { named, type Schema, string } from "./schema.ts";
 import * as cilium from "./schema-cilium.ts";
 import * as core from "./schema-core.ts";
 import { objectMeta } from "./schema-meta.ts";
+import * as policyNetworking from "./schema-policy-networking.ts";
 
 /** The kinds, and the type of their objects. */
 export interface KubeKinds {
@@ -26,6 +28,9 @@ export interface KubeKinds {
   NetworkPolicy: NetworkPolicy;
   CiliumNetworkPolicy: CiliumNetworkPolicy;
   CiliumClusterwideNetworkPolicy: CiliumClusterwideNetworkPolicy;
+  ClusterNetworkPolicy: ClusterNetworkPolicy;
+  AdminNetworkPolicy: AdminNetworkPolicy;
+  BaselineAdminNetworkPolicy: BaselineAdminNetworkPolicy;
   CiliumIdentity: CiliumIdentity;
   CiliumEndpoint: CiliumEndpoint;
   CustomResourceDefinition: CustomResourceDefinition;
@@ -113,6 +118,11 @@ const networking = inGroup("networking.k8s.io", "v1", "io.k8s.api.networking.v1"
 const apiextensions = inGroup("apiextensions.k8s.io", "v1", "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1");
 const ciliumV2 = inGroup("cilium.io", "v2", "io.cilium.v2", { custom: true });
 
+const policyGroup = "policy.networking.k8s.io";
+const policyDefaults = { custom: true, namespaced: false } as const;
+const policyAlpha1 = inGroup(policyGroup, "v1alpha1", "io.k8s.networking.policy.v1alpha1", policyDefaults);
+const policyAlpha2 = inGroup(policyGroup, "v1alpha2", "io.k8s.networking.policy.v1alpha2", policyDefaults);
+
 const column = (
   name: string,
   jsonPath: string,
@@ -126,6 +136,8 @@ const valid = column(
   '.status.conditions[?(@.type=="Valid")].status',
   "Whether the agents could take the policy.",
 );
+
+const priority = column("Priority", ".spec.priority", "The smaller one is asked first.");
 
 /** All kinds, in the order in which discovery lists them. */
 export const resources: readonly Resource[] = [
@@ -199,6 +211,27 @@ export const resources: readonly Resource[] = [
     namespaced: false,
     columns: [age, valid],
     body: cilium.ciliumClusterwideNetworkPolicy,
+  }),
+  // Upstream's short name, cnp, is Cilium's here.
+  policyAlpha2({
+    kind: "ClusterNetworkPolicy",
+    plural: "clusternetworkpolicies",
+    columns: [column("Tier", ".spec.tier", "Before or after the policies of everyone."), priority, age, valid],
+    body: policyNetworking.clusterNetworkPolicy,
+  }),
+  policyAlpha1({
+    kind: "AdminNetworkPolicy",
+    plural: "adminnetworkpolicies",
+    shortNames: ["anp"],
+    columns: [priority, age, valid],
+    body: policyNetworking.adminNetworkPolicy,
+  }),
+  policyAlpha1({
+    kind: "BaselineAdminNetworkPolicy",
+    plural: "baselineadminnetworkpolicies",
+    shortNames: ["banp"],
+    columns: [age, valid],
+    body: policyNetworking.baselineAdminNetworkPolicy,
   }),
   ciliumV2({
     kind: "CiliumIdentity",

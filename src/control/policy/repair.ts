@@ -3,7 +3,7 @@
 import type { Problem } from "#contracts/manifest";
 import { parseAddress } from "#core/model";
 import { nearestField, type ShapeName, shapes } from "./fields.ts";
-import { parsePolicy } from "./parse.ts";
+import { isPolicyKind, parsePolicy } from "./parse.ts";
 import { at, type ParseOptions } from "./reader.ts";
 import { formatYaml } from "./yaml.ts";
 
@@ -24,7 +24,7 @@ type Json = Record<string, unknown>;
  * nothing is wrong, or if what is wrong can't be guessed: the result is a valid policy.
  */
 export function repairPolicy(object: unknown, options: ParseOptions = {}): Repair | undefined {
-  if (!isMap(object) || object.kind === "NetworkPolicy" || parsePolicy(object, options).kind === "accepted")
+  if (!isMap(object) || !isCilium(object.kind) || parsePolicy(object, options).kind === "accepted")
     return undefined;
   const copy = structuredClone(object) as Json;
   const workshop = new Workshop();
@@ -244,6 +244,11 @@ class Workshop {
     this.#note(path, "put into quotes");
     return String(value);
   }
+}
+
+/** Only Cilium's own language has slips that can be mended without guessing. */
+function isCilium(kind: unknown): boolean {
+  return !isPolicyKind(kind) || kind.startsWith("Cilium");
 }
 
 function isMap(value: unknown): value is Json {

@@ -1,5 +1,12 @@
 /** The columns in which `tsilium get` shows each kind. */
-import type { CiliumNetworkPolicy, Condition, Kind, KubeKinds, KubeObject } from "#contracts/kube";
+import type {
+  CiliumNetworkPolicy,
+  ClusterNetworkPolicy,
+  Condition,
+  Kind,
+  KubeKinds,
+  KubeObject,
+} from "#contracts/kube";
 import { type Column, formatAge } from "../output.ts";
 
 const none = "<none>";
@@ -44,6 +51,11 @@ const policy: readonly Column<CiliumNetworkPolicy>[] = [
     cell: ({ status }) => text(status?.conditions?.find((one) => one.type === "Valid")?.message),
   },
 ];
+
+const validity: Column<Pick<ClusterNetworkPolicy, "status">> = {
+  title: "VALID",
+  cell: ({ status }) => condition(status?.conditions, "Valid"),
+};
 
 /** Columns between the name and the age. A kind that is not here has none. */
 const middle: { readonly [K in Kind]?: readonly Column<KubeKinds[K]>[] } = {
@@ -91,6 +103,13 @@ const middle: { readonly [K in Kind]?: readonly Column<KubeKinds[K]>[] } = {
   NetworkPolicy: [{ title: "POD-SELECTOR", cell: ({ spec }) => labels(spec?.podSelector?.matchLabels) }],
   CiliumNetworkPolicy: policy,
   CiliumClusterwideNetworkPolicy: policy,
+  ClusterNetworkPolicy: [
+    validity,
+    { title: "TIER", cell: ({ spec }) => spec.tier },
+    { title: "PRIORITY", cell: ({ spec }) => text(spec.priority) },
+  ],
+  AdminNetworkPolicy: [validity, { title: "PRIORITY", cell: ({ spec }) => text(spec.priority) }],
+  BaselineAdminNetworkPolicy: [validity],
   CiliumIdentity: [
     {
       title: "LABELS",

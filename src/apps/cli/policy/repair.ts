@@ -21,7 +21,7 @@ const strayFields = new Set(["toPorts", "ports", "rules", "http", "icmps", ...po
 
 /** The object as it was probably meant; undefined if there is no good guess. */
 export function repairPolicy(object: unknown): Fields | undefined {
-  if (!isFields(object) || !isPolicyKind(object.kind) || object.kind === "NetworkPolicy") return undefined;
+  if (!isFields(object) || !isPolicyKind(object.kind) || !object.kind.startsWith("Cilium")) return undefined;
   if (!isFields(object.spec)) return undefined;
   const guess = { ...object, spec: repairSpec(object.spec) };
   return parsePolicy(guess).kind === "accepted" ? guess : undefined;
