@@ -206,11 +206,14 @@ export function createProgram(finish: Finish, registerObserve?: (program: Comman
     .addOption(
       new Option(
         "-o, --output <format>",
-        "how to print; github marks the places in a pull request, repaired prints only what was meant",
+        "how to print; github and sarif mark the places in a pull request, repaired prints only what was meant",
       )
-        .choices(["text", "json", "yaml", "github", "repaired"])
+        .choices(["text", "json", "yaml", "github", "sarif", "repaired"])
         .default("text"),
     )
+    .addOption(materialFlag())
+    .addOption(liveFlag())
+    .addOption(kubeconfigFlag())
     .action(does(async (files, flags) => (await import("./policy/check.ts")).policyCheck(files, flags)));
   policy
     .command("explain")

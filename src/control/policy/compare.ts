@@ -5,7 +5,7 @@ import type { PolicyEngine } from "./engine.ts";
 import { describeIdentity } from "./naming.ts";
 import { isPeer, type KnownIdentity, knowIdentity } from "./peers.ts";
 import type { Peer, PortMatch, RuleRef, Statement } from "./rule.ts";
-import { describeFound, formatRequirement, meets } from "./selector.ts";
+import { describeFound, formatRequirement, meets, type Selector } from "./selector.ts";
 
 /** What is asked about: one direction of a connection, as its subject sees it. */
 export interface ExplainedFlow {
@@ -58,6 +58,11 @@ export function compareStatements(engine: PolicyEngine, flow: ExplainedFlow): Co
     .flatMap((rule) => rule.statements)
     .filter((statement) => statement.direction === flow.direction)
     .map((statement) => compareStatement(statement, flow, subject, peer, engine.options.clusterName));
+}
+
+/** The requirements of a selector that an identity does not meet; empty: it is selected. `path` is where the selector stands. */
+export function compareSelector(selector: Selector, identity: Identity, path = ""): Mismatch[] {
+  return unmet(selector, knowIdentity(identity), path);
 }
 
 /** Whether one of the statement's peers stands for the identity. */
@@ -130,15 +135,8 @@ function distanceToPeer(peer: Peer, known: KnownIdentity, clusterName: string): 
   const found = describeIdentity(known.identity);
   switch (peer.kind) {
     case "labels": {
-      const failed = peer.selector.requirements.filter((requirement) => !meets(requirement, known.labels));
-      return {
-        cost: failed.length,
-        mismatches: failed.map((requirement) => ({
-          path: requirement.path ?? peer.path,
-          expected: formatRequirement(requirement),
-          found: describeFound(requirement, known.labels),
-        })),
-      };
+      const mismatches = unmet(peer.selector, known, peer.path);
+      return { cost: mismatches.length, mismatches };
     }
     case "entity":
       return { cost: 1, mismatches: [{ path: peer.path, expected: `entity ${peer.entity}`, found }] };
@@ -147,6 +145,16 @@ function distanceToPeer(peer: Peer, known: KnownIdentity, clusterName: string): 
       return { cost: 1, mismatches: [{ path: peer.path, expected: `${formatPrefix(peer.prefix)}${except}`, found }] };
     }
   }
+}
+
+function unmet(selector: Selector, known: KnownIdentity, path: string): Mismatch[] {
+  return selector.requirements
+    .filter((requirement) => !meets(requirement, known.labels))
+    .map((requirement) => ({
+      path: requirement.path ?? path,
+      expected: formatRequirement(requirement),
+      found: describeFound(requirement, known.labels),
+    }));
 }
 
 function distanceToPort(match: PortMatch, flow: ExplainedFlow, subject: KnownIdentity, peer: KnownIdentity): Distance {

@@ -6,6 +6,7 @@
 
 export {
   type ComparedStatement,
+  compareSelector,
   compareStatements,
   type ExplainedFlow,
   formatTransport,

@@ -103,22 +103,22 @@ export function judgeConnection(
   port: number,
 ): JudgedDirection[] {
   const out: JudgedDirection[] = [];
+  const setOf = (id: NumericIdentity) => world.engine.policyOf(id) ?? unenforcedPolicy;
   if (from.namespace !== undefined)
-    out.push(judgeDirection(world, from.identity, "egress", to.identity, protocol, port));
+    out.push(judgeDirection(setOf(from.identity), "egress", to.identity, protocol, port));
   if (to.namespace !== undefined)
-    out.push(judgeDirection(world, to.identity, "ingress", from.identity, protocol, port));
+    out.push(judgeDirection(setOf(to.identity), "ingress", from.identity, protocol, port));
   return out;
 }
 
-function judgeDirection(
-  world: World,
-  subject: NumericIdentity,
+/** Judges one direction by the policy of its subject. */
+export function judgeDirection(
+  set: PolicySet,
   direction: Direction,
   peer: NumericIdentity,
   protocol: number,
   port: number,
 ): JudgedDirection {
-  const set = world.engine.policyOf(subject) ?? unenforcedPolicy;
   const decision = decide(set, direction, peer, protocol, port);
   const base = { direction, decision, set };
   switch (decision.verdict) {

@@ -126,7 +126,7 @@ function compareReach(before: Reach, after: Reach): Pick<ReachChange, "kind" | "
 }
 
 /** The requests that pass a connection, as texts. Where both sides list some, a request must be on both lists. */
-export function requestsOf({ directions }: Reach): string[] {
+export function requestsOf({ directions }: Pick<Reach, "directions">): string[] {
   const lists = directions.flatMap(({ http }) =>
     http === undefined ? [] : [[...new Set(http.map(formatRequestRule))].sort()],
   );

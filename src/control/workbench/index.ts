@@ -18,6 +18,7 @@ export {
 } from "./connection.ts";
 export { diffWorlds, requestsOf, type WorldDiff } from "./diff.ts";
 export type { ReachChange, Sentence } from "./diff-words.ts";
+export { type Finding, lintLabels, lintPolicy } from "./lint.ts";
 export {
   type Cell,
   createMatrix,

@@ -93,7 +93,7 @@ export function subjectsOf(world: World): NumericIdentity[] {
 }
 
 /** The rules that made a direction's verdict. */
-export function decidingRules({ decision, set }: JudgedDirection): readonly RuleRef[] {
+export function decidingRules({ decision, set }: Pick<JudgedDirection, "decision" | "set">): readonly RuleRef[] {
   return decision.entry === undefined ? [] : (set.provenance[decision.entry.cookie] ?? []);
 }
 

@@ -156,7 +156,14 @@ export function createWorld(objects: readonly WorldObject[], options: WorldOptio
 }
 
 const keyOf = (kind: string, namespace: string | undefined, name: string) => `${kind}/${namespace ?? ""}/${name}`;
-const clusterKinds = new Set(["CiliumClusterwideNetworkPolicy", "Namespace", "Node"]);
+const clusterKinds = new Set([
+  "CiliumClusterwideNetworkPolicy",
+  "ClusterNetworkPolicy",
+  "AdminNetworkPolicy",
+  "BaselineAdminNetworkPolicy",
+  "Namespace",
+  "Node",
+]);
 
 /** Kind, namespace and name; undefined for what is no object. Namespaced objects without one are in "default". */
 function objectKey(object: unknown): string | undefined {

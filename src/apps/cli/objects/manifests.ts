@@ -26,8 +26,11 @@ export interface Written {
   readonly problems: readonly Problem[];
 }
 
-/** Parses sources into objects. Problems here are of the text or of the envelope (apiVersion, kind, metadata.name). */
-export function readObjects(sources: readonly Source[]): Written {
+/**
+ * Parses sources into objects. Problems here are of the text or of the envelope (apiVersion, kind, metadata.name). Kinds that
+ * are `passedOver` are no problem, and not among the objects.
+ */
+export function readObjects(sources: readonly Source[], passedOver: (kind: unknown) => boolean = () => false): Written {
   const objects: WrittenObject[] = [];
   const problems: Problem[] = [];
   for (const { file, text } of sources) {
@@ -39,6 +42,7 @@ export function readObjects(sources: readonly Source[]): Written {
       problems.push(...manifest.problems);
       if (manifest.value === undefined) continue; // not readable at all; otherwise what it holds is judged too
       for (const [root, value] of expand(manifest.value)) {
+        if (isRecord(value) && passedOver(value.kind)) continue;
         const found = envelope(root, value);
         if ("resource" in found) objects.push({ ...found, manifest, file, root });
         else problems.push(...manifest.locateProblems([found]));

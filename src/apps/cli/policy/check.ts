@@ -3,12 +3,14 @@ import colours from "picocolors";
 import { stringify } from "yaml";
 import { formatProblems, type Paint, type Problem } from "#contracts/manifest";
 import { isPolicyKind, parsePolicy } from "#control/policy";
-import { compilePattern } from "#proxy/policy";
+import { createWorld, isWorkloadKind, lintLabels, lintPolicy, type WorldObject } from "#control/workbench";
 import { ExitCode } from "../exit-codes.ts";
 import { findDuplicates, readObjects, type WrittenObject } from "../objects/manifests.ts";
 import { readSources, type Source } from "../objects/sources.ts";
 import { note, print, printStructured } from "../output.ts";
+import { compileRegex, type MaterialFlags, readMaterial, readWorldObjects } from "./material.ts";
 import { repairPolicy } from "./repair.ts";
+import { sarifLog } from "./sarif.ts";
 
 /** What checking a set of sources has shown. */
 export interface CheckResult {
@@ -32,10 +34,14 @@ export interface RefusedPolicy {
 
 /**
  * Checks every object of the sources; of other kinds than policies only the envelope. `together`: all will be sent to one
- * server, so that a name in two files is an error.
+ * server, so that a name in two files is an error. Kinds that are `passedOver` are no problem.
  */
-export function checkSources(sources: readonly Source[], together = false): CheckResult {
-  const written = readObjects(sources);
+export function checkSources(
+  sources: readonly Source[],
+  together = false,
+  passedOver?: (kind: unknown) => boolean,
+): CheckResult {
+  const written = readObjects(sources, passedOver);
   const problems: Problem[] = [...written.problems, ...findDuplicates(written.objects, together ? "error" : "warning")];
   const objects: WrittenObject[] = [];
   const refused: RefusedPolicy[] = [];
@@ -47,10 +53,8 @@ export function checkSources(sources: readonly Source[], together = false): Chec
     }
     policies++;
     const parsed = parsePolicy(one.object, { compileRegex });
-    const located = one.manifest.locateProblems(
-      parsed.problems.map((each) => ({ ...each, path: below(one.root, each.path) })),
-    );
-    problems.push(...located);
+    const findings = parsed.kind === "accepted" ? lintLabels(parsed.rules) : [];
+    problems.push(...located(one, [...parsed.problems, ...findings]));
     if (parsed.kind === "accepted") objects.push(one);
     const broken = parsed.kind === "refused" || one.manifest.problems.some(({ severity }) => severity === "error");
     if (!broken) continue;
@@ -65,10 +69,31 @@ export function checkSources(sources: readonly Source[], together = false): Chec
   return { objects, policies, problems: inReadingOrder(problems, sources), refused };
 }
 
-/** The judgement of the proxy that will have to match by it. */
-function compileRegex(pattern: string): string | undefined {
-  const compiled = compilePattern(pattern);
-  return typeof compiled === "string" ? compiled : undefined;
+/**
+ * What the accepted policies do less than they seem to, among the workloads that `material` and the sources hold; nothing
+ * without workloads.
+ */
+export function lintSources(
+  { objects }: CheckResult,
+  sources: readonly Source[],
+  material: readonly WorldObject[],
+): Problem[] {
+  const world = createWorld([...material, ...readWorldObjects(sources, "skip")], { compileRegex });
+  const problems = objects
+    .filter(({ resource }) => isPolicyKind(resource.kind))
+    .flatMap((one) => {
+      const { name, namespace = "default" } = one.object.metadata;
+      const policy = world.policies.find(
+        ({ ref }) => ref.kind === one.resource.kind && ref.name === name && (ref.namespace ?? namespace) === namespace,
+      );
+      return policy === undefined ? [] : located(one, lintPolicy(world, policy));
+    });
+  return inReadingOrder(problems, sources);
+}
+
+/** Problems of an object, with file, line and column. */
+function located({ manifest, root }: WrittenObject, problems: readonly Problem[]): Problem[] {
+  return manifest.locateProblems(problems.map((each) => ({ ...each, path: below(root, each.path) })));
 }
 
 function below(root: string, path: string): string {
@@ -114,16 +139,23 @@ export function hasErrors({ problems }: CheckResult): boolean {
   return problems.some(({ severity }) => severity === "error");
 }
 
+/** Flags of `policy check`. */
+export interface CheckFlags extends MaterialFlags {
+  readonly output: "text" | "json" | "yaml" | "github" | "sarif" | "repaired";
+}
+
 /** `policy check`. Exit code 1 if there is an error; warnings alone don't fail. */
-export async function policyCheck(
-  paths: readonly string[],
-  flags: { readonly output: "text" | "json" | "yaml" | "github" | "repaired" },
-): Promise<number> {
+export async function policyCheck(paths: readonly string[], flags: CheckFlags): Promise<number> {
   const sources = await readSources(paths);
-  const result = checkSources(sources);
+  const checked = checkSources(sources, false, isWorkloadKind);
+  const asksForMore = (flags.filename ?? []).length > 0 || flags.live === true || flags.kubeconfig !== undefined;
+  const findings = lintSources(checked, sources, asksForMore ? await readMaterial(flags) : []);
+  const result = { ...checked, problems: inReadingOrder([...checked.problems, ...findings], sources) };
   const failed = hasErrors(result);
   if (flags.output === "github") {
     for (const each of result.problems) print(githubAnnotation(each));
+  } else if (flags.output === "sarif") {
+    await printStructured("json", sarifLog(result.problems));
   } else if (flags.output === "repaired") {
     print(result.refused.flatMap(({ repaired }) => repaired ?? []).join("---\n"));
   } else if (flags.output === "text") {

@@ -124,8 +124,8 @@ function formatDirection(direction: ExplainedDirection, world: World): string[] 
     const first = mismatches[0];
     const verdict =
       first === undefined
-        ? `would ${action === "deny" ? "deny" : http ? "allow some requests of" : "allow"} it`
-        : `${action === "deny" ? "would deny, but " : ""}expects ${first.expected}, found ${first.found}`;
+        ? `would ${action === "allow" && http ? "allow some requests of" : action} it`
+        : `${action === "allow" ? "" : `would ${action}, but `}expects ${first.expected}, found ${first.found}`;
     say(2, `${formatRef(ref, world)}: ${verdict}`);
   }
   if (direction.remedy !== undefined) {

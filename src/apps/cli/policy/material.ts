@@ -37,12 +37,16 @@ export async function readMaterial(flags: MaterialFlags): Promise<WorldObject[]>
   return [...(live ? await readLive(flags.kubeconfig) : []), ...readWorldObjects(await readSources(files))];
 }
 
-/** The objects of manifests, with the lines on which they stand. Throws MANIFEST_UNREADABLE for text that is no YAML. */
-export function readWorldObjects(sources: readonly Source[]): WorldObject[] {
+/**
+ * The objects of manifests, with the lines on which they stand. For text that is no YAML throws MANIFEST_UNREADABLE, unless it
+ * is to be skipped.
+ */
+export function readWorldObjects(sources: readonly Source[], unreadable: "throw" | "skip" = "throw"): WorldObject[] {
   const out: WorldObject[] = [];
   for (const { file, text } of sources) {
     for (const manifest of parseManifests(text, { file })) {
       if (manifest.value === undefined) {
+        if (unreadable === "skip") continue;
         const [problem] = manifest.problems;
         throw new TsiliumError(
           "MANIFEST_UNREADABLE",
@@ -76,14 +80,17 @@ function readLive(kubeconfig: string | undefined): Promise<WorldObject[]> {
   });
 }
 
+/** What is wrong with a regex, by the judgement of the proxy that will have to match by it. */
+export function compileRegex(pattern: string): string | undefined {
+  const compiled = compilePattern(pattern);
+  return typeof compiled === "string" ? compiled : undefined;
+}
+
 /** A world in which regexes are judged as the proxy judges them. Says on stderr which policies are refused: they are not in it. */
 export function makeWorld(objects: readonly WorldObject[], options: WorldOptions = {}): World {
   const world = createWorld(objects, {
     ...options,
-    compileRegex: (pattern) => {
-      const compiled = compilePattern(pattern);
-      return typeof compiled === "string" ? compiled : undefined;
-    },
+    compileRegex,
   });
   for (const { title, place, problems } of world.refused) {
     const first = problems.find(({ severity }) => severity === "error");
