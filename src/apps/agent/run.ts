@@ -3,7 +3,7 @@ import { mkdirSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import type { CleanupResult, ComponentStatus } from "#contracts/agent";
 import { routerAddress } from "#control/endpoint";
-import { createLogger, errorCode, errorMessage, TsiliumError } from "#core/runtime";
+import { createLogger, errorCode, errorMessage, returnIdleMemory, TsiliumError } from "#core/runtime";
 import type { Observer } from "#observer/server";
 import { removeNode } from "./cleanup.ts";
 import { serveLocalApi } from "./local-api.ts";
@@ -115,6 +115,7 @@ async function run(options: AgentOptions, log: ReturnType<typeof createLogger>):
       restoredEndpoints: restored,
     };
     process.stdout.write(`${JSON.stringify(ready)}\n`);
+    returnIdleMemory();
   });
   // Waiting for the API server ends with the agent, too.
   started.catch(() => undefined);

@@ -4,7 +4,7 @@
  * @module
  */
 import { parseArgs } from "node:util";
-import { createLogger, errorCode, errorMessage, instancePaths } from "#core/runtime";
+import { createLogger, errorCode, errorMessage, instancePaths, returnIdleMemory } from "#core/runtime";
 import { startApiServer } from "./server.ts";
 import type { ObjectValidator } from "./write-request.ts";
 
@@ -66,6 +66,7 @@ export async function runApiServer(
       startMs: Math.round(performance.now()),
     };
     process.stdout.write(`${JSON.stringify(ready)}\n`);
+    returnIdleMemory();
     await stopped;
     await server.close();
     return 0;

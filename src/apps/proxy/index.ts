@@ -7,7 +7,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import type { ListenerAddress } from "#contracts/proxy";
-import { createLogger, errorMessage, instancePaths, TsiliumError } from "#core/runtime";
+import { createLogger, errorMessage, instancePaths, returnIdleMemory, TsiliumError } from "#core/runtime";
 import { AccessLog, createListener, type SocketAddress } from "#proxy/listener";
 import { PolicyStore } from "#proxy/policy";
 import { serveControl } from "./control.ts";
@@ -89,6 +89,7 @@ async function serve(settings: Settings, logger: ReturnType<typeof createLogger>
   });
   const ready: ProxyReady = { kind: "ready", pid: process.pid, listeners, controlSocket: settings.controlSocket };
   process.stdout.write(`${JSON.stringify(ready)}\n`);
+  returnIdleMemory();
   const signal = await stopped;
   logger.info({ signal, connections: listener.status().connections }, "draining");
   for (const server of servers) server.close();

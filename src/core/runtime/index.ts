@@ -5,6 +5,7 @@
 export { builtinHttp } from "./builtin-http.ts";
 export { type Clock, systemClock, type Timer } from "./clock.ts";
 export { type ErrorDetails, errorCode, errorMessage, TsiliumError } from "./errors.ts";
+export { returnIdleMemory } from "./idle-memory.ts";
 export { createLogger, type Logger } from "./log.ts";
 export { type InstancePaths, instancePaths } from "./paths.ts";
 export { type Backoff, createReconciler, type Operations, type Reconciler, type RowStatus } from "./reconciler.ts";
