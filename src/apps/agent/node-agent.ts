@@ -101,7 +101,7 @@ export async function openNodeAgent(
   if (datapath.loaded.recreated.length > 0)
     log.warn({ maps: datapath.loaded.recreated }, "maps of another version replaced; their contents are lost");
 
-  const engine = createPolicyEngine();
+  const engine = createPolicyEngine({ enforcement: options.enforcement, audit: options.audit });
   const lastGood = openRecordFolder(join(paths.stateDir, "last-good-policies"));
   const policies = createJudgedPolicies({
     ...lastGood,

@@ -1,9 +1,12 @@
 /** What `tsilium agent` can be told. */
 import { hostname } from "node:os";
 import { parseArgs } from "node:util";
+import type { EngineOptions } from "#control/policy";
 import { type Prefix, parsePrefix } from "#core/model";
 import { errorMessage, type InstancePaths, instancePaths, TsiliumError } from "#core/runtime";
 import type { AttachMode } from "#datapath/loader";
+
+type Enforcement = NonNullable<EngineOptions["enforcement"]>;
 
 /** Settings of an agent. */
 export interface AgentOptions {
@@ -15,6 +18,10 @@ export interface AgentOptions {
   readonly podCidr6: Prefix;
   readonly worldDevice?: string;
   readonly masquerade: boolean;
+  /** Which endpoints are in default deny: those that policies select, all, or none. */
+  readonly enforcement: Enforcement;
+  /** Let through and report what would be denied. */
+  readonly audit: boolean;
   /** Capacity of the policy map: entries of all policy sets together. */
   readonly policyMapMax?: number;
   /** How programs are attached; found out without it. */
@@ -31,6 +38,9 @@ export const agentUsage = `usage: tsilium agent [options]
   --pod-cidr-ipv4 PREFIX   addresses of workloads (default 10.217.0.0/24)
   --pod-cidr-ipv6 PREFIX   (default fd10:217::/112)
   --world-device NAME      device towards the world (default: that of the default route)
+  --policy-enforcement default|always|never
+                           who is in default deny: whom policies select (default), everybody, or nobody
+  --policy-audit           let through what would be denied, and report it with verdict AUDIT
   --policy-map-max N       entries that all policies together may have in the kernel (default 1048576)
   --attach tcx|clsact      how programs are attached to devices (default: TCX where this kernel has it)
   --no-masquerade          leave source addresses alone on the way to the world
@@ -64,6 +74,13 @@ export function parseAgentOptions(
   const { attach } = values;
   if (attach !== undefined && attach !== "tcx" && attach !== "clsact")
     throw new TsiliumError("BAD_ARGUMENT", `--attach is "${attach}"; it must be tcx or clsact`);
+  const enforcement = values["policy-enforcement"];
+  if (!isEnforcement(enforcement)) {
+    throw new TsiliumError(
+      "BAD_ARGUMENT",
+      `--policy-enforcement is "${enforcement}"; it must be default, always or never`,
+    );
+  }
   const paths = instancePaths(env);
   return {
     paths,
@@ -73,6 +90,8 @@ export function parseAgentOptions(
     podCidr6: prefix("pod-cidr-ipv6", 6, 126),
     ...(values["world-device"] !== undefined && { worldDevice: values["world-device"] }),
     masquerade: !values["no-masquerade"],
+    enforcement,
+    audit: values["policy-audit"],
     ...(policyMapMax !== undefined && { policyMapMax: Number(policyMapMax) }),
     ...(attach !== undefined && { attach }),
     proxy: !values["no-proxy"],
@@ -84,6 +103,8 @@ const capacity = { least: 16, most: 16_777_216 } as const;
 const isCapacity = (text: string) =>
   /^[0-9]{1,8}$/.test(text) && Number(text) >= capacity.least && Number(text) <= capacity.most;
 
+const isEnforcement = (text: string): text is Enforcement => ["default", "always", "never"].includes(text);
+
 function read(argv: readonly string[]) {
   try {
     return parseArgs({
@@ -94,6 +115,8 @@ function read(argv: readonly string[]) {
         "pod-cidr-ipv4": { type: "string", default: "10.217.0.0/24" },
         "pod-cidr-ipv6": { type: "string", default: "fd10:217::/112" },
         "world-device": { type: "string" },
+        "policy-enforcement": { type: "string", default: "default" },
+        "policy-audit": { type: "boolean", default: false },
         "policy-map-max": { type: "string" },
         attach: { type: "string" },
         "no-masquerade": { type: "boolean", default: false },

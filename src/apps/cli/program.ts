@@ -73,6 +73,12 @@ export function createProgram(finish: Finish, registerObserve?: (program: Comman
     .option("--world-device <name>", "device to the world; without it, that of the default route")
     .option("--no-masquerade", "leave source addresses alone on the way to the world")
     .option("--node-name <name>", "name of the Node object; without it, the host's name")
+    .addOption(
+      new Option("--policy-enforcement <mode>", "who is in default deny: whom policies select, everybody, or nobody")
+        .choices(["default", "always", "never"])
+        .default("default"),
+    )
+    .option("--policy-audit", "let through what would be denied, and report it with verdict AUDIT")
     .option(
       "--policy-map-max <entries>",
       "entries that all policies together may have in the kernel; without it, 1048576",

@@ -1,6 +1,6 @@
 /** `tsilium up`: starts API server and agent, tells what runs, keeps them running, and takes everything down again. */
-import { existsSync, rmSync } from "node:fs";
-import { resolve } from "node:path";
+import { existsSync, readdirSync, rmdirSync, rmSync } from "node:fs";
+import { join, resolve } from "node:path";
 import colours from "picocolors";
 import { type AgentClient, createAgentClient } from "#contracts/agent";
 import { errorCode, errorMessage, instancePaths, TsiliumError } from "#core/runtime";
@@ -15,6 +15,8 @@ export interface UpFlags {
   readonly podCidrIpv6?: string;
   readonly worldDevice?: string;
   readonly nodeName?: string;
+  readonly policyEnforcement?: string;
+  readonly policyAudit?: boolean;
   readonly policyMapMax?: string;
   readonly attach?: string;
   readonly masquerade: boolean;
@@ -82,7 +84,7 @@ export async function up(flags: UpFlags): Promise<number> {
     await start(agent, stopSignal);
   } catch (error) {
     await Promise.all([agent.stop(stopGraceMs), apiserver.stop(stopGraceMs)]);
-    for (const directory of fresh) rmSync(directory, { recursive: true, force: true });
+    for (const directory of fresh) removeDirectory(directory);
     throw inOurWords(error, flags.apiPort);
   }
   if (!stopSignal.seen) {
@@ -114,6 +116,17 @@ export async function up(flags: UpFlags): Promise<number> {
   });
 }
 
+/** With all that is in it. One that something is mounted on is only emptied. */
+function removeDirectory(path: string): void {
+  if (!existsSync(path)) return;
+  for (const name of readdirSync(path)) rmSync(join(path, name), { recursive: true, force: true });
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    if (errorCode(error) !== "EBUSY") throw error;
+  }
+}
+
 /** The API server speaks of its own flags. */
 function inOurWords(error: unknown, apiPort: number): unknown {
   if (errorCode(error) !== "ADDRESS_IN_USE") return error;
@@ -130,11 +143,14 @@ function agentArguments(flags: UpFlags): string[] {
     ["--pod-cidr-ipv6", flags.podCidrIpv6],
     ["--world-device", flags.worldDevice],
     ["--node-name", flags.nodeName],
+    ["--policy-enforcement", flags.policyEnforcement],
     ["--policy-map-max", flags.policyMapMax],
     ["--attach", flags.attach],
   ];
   const args = given.flatMap(([flag, value]) => (value === undefined ? [] : [flag, value]));
-  return flags.masquerade ? args : [...args, "--no-masquerade"];
+  if (flags.policyAudit) args.push("--policy-audit");
+  if (!flags.masquerade) args.push("--no-masquerade");
+  return args;
 }
 
 /**
@@ -224,7 +240,7 @@ async function takeDown(running: {
     code = await cleanUp(running, createAgentClient(running.agentSocket));
   }
   await apiserver.stop(stopGraceMs);
-  if (code === 0 && (running.cleaned || !running.keep)) rmSync(running.runDir, { recursive: true, force: true });
+  if (code === 0 && (running.cleaned || !running.keep)) removeDirectory(running.runDir);
   if (code === 0) say(running.keep && !running.cleaned ? "stopped" : "stopped; nothing is left behind");
   return code;
 }
