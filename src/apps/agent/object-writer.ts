@@ -15,8 +15,8 @@ export interface ObjectWriter {
   policy(object: PolicyObject, judged: JudgedPolicy): void;
   policyGone(object: PolicyObject): void;
   node(addresses: { readonly ipv4?: string; readonly ipv6?: string }): void;
-  /** Resolves when nothing is being written. */
-  idle(): Promise<void>;
+  /** Resolves when nothing is being written, or after `withinMs`: a server that is away must not hold up an end. */
+  idle(withinMs: number): Promise<void>;
 }
 
 /** Writes at most one state of an object at a time; a failed write is tried again until the object is gone. */
@@ -150,8 +150,10 @@ export function createObjectWriter(kube: KubeClient, options: AgentOptions, log:
         await kube.patch("Node", { name: nodeName }, { status }, { type: "merge", subresource: "status" });
       });
     },
-    async idle() {
-      while (active.size > 0) await Promise.all(active.values());
+    async idle(withinMs) {
+      const late = new Promise<void>((resolve) => setTimeout(resolve, withinMs).unref());
+      const deadline = performance.now() + withinMs;
+      while (active.size > 0 && performance.now() < deadline) await Promise.race([Promise.all(active.values()), late]);
     },
   };
 }

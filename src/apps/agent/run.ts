@@ -27,6 +27,9 @@ export interface AgentReady {
   readonly restoredEndpoints: number;
 }
 
+/** How long a clean-up waits for the API server to take the last states. */
+const lastWritesMs = 3000;
+
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
@@ -89,7 +92,7 @@ async function run(options: AgentOptions, log: ReturnType<typeof createLogger>):
       async cleanup() {
         // Workloads first and by the book: their pod objects go with them.
         await agent.workloads.deleteAll();
-        await agent.connected?.writer.idle();
+        await agent.connected?.writer.idle(lastWritesMs);
         await observation.close();
         await agent.close();
         const result = await removeNode(paths, [agent.plan.router4, agent.plan.router6]);

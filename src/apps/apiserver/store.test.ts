@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { rmSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import type { KubeObject } from "#contracts/kube";
@@ -157,6 +157,27 @@ test("a file that is no store is refused", () => {
   assert.throws(() => openStore(path), { code: "STORE_CORRUPT", message: /damaged/ });
   rmSync(path, { recursive: true });
 });
+
+for (const [what, damage] of [
+  ["pages", (bytes: Buffer) => bytes.fill(0xde, 2 * 4096)],
+  ["the text of an object", (bytes: Buffer) => bytes.write("~", bytes.indexOf('"metadata"'))],
+] as const) {
+  test(`a store with damage in ${what} is refused, and not written to`, async () => {
+    const path = createTestDirectory();
+    const file = join(path, "objects.db");
+    const store = openStore(path);
+    await store.transact((transaction) =>
+      transaction.put({ kind: "Pod", namespace: "default", name: "a" }, { metadata: { name: "a" } }),
+    );
+    store.close();
+    const bytes = readFileSync(file);
+    damage(bytes);
+    writeFileSync(file, bytes);
+    assert.throws(() => openStore(path), { code: "STORE_CORRUPT", message: /objects\.db is damaged .*backup/ });
+    assert.deepEqual(readFileSync(file), bytes);
+    rmSync(path, { recursive: true });
+  });
+}
 
 test("a directory that is not there is named", () => {
   assert.throws(() => openStore("/nonexistent/dir"), { code: "STORE_UNUSABLE", message: /\/nonexistent\/dir/ });
