@@ -1,6 +1,6 @@
 /** How a command ends when it fails: one message for a person, one exit code for a script. */
 import colours from "picocolors";
-import { errorCode, errorMessage, TsiliumError } from "#core/runtime";
+import { errorCode, errorMessage, proseColumns, TsiliumError, wrapProse } from "#core/runtime";
 import { exitCodeFor } from "./exit-codes.ts";
 
 /** A wrong command line. */
@@ -17,14 +17,15 @@ export function requireRoot(purpose: string): void {
 /** Prints an error to stderr and gives the exit code that goes with it. */
 export function reportFailure(error: unknown): number {
   const code = errorCode(error);
+  const say = (text: string): void => void process.stderr.write(`${wrapProse(text, proseColumns(process.stderr))}\n`);
   if (error instanceof TsiliumError) {
     const { problems } = error.details;
-    process.stderr.write(`${colours.red("error:")} ${error.message}${colours.dim(` (${error.code})`)}\n`);
-    if (Array.isArray(problems)) for (const problem of problems) process.stderr.write(`  ${String(problem)}\n`);
+    say(`${colours.red("error:")} ${error.message}${colours.dim(` (${error.code})`)}`);
+    if (Array.isArray(problems)) for (const problem of problems) say(`  ${String(problem)}`);
   } else if (code !== undefined) {
-    process.stderr.write(`${colours.red("error:")} ${errorMessage(error)}${colours.dim(` (${code})`)}\n`);
+    say(`${colours.red("error:")} ${errorMessage(error)}${colours.dim(` (${code})`)}`);
   } else {
-    process.stderr.write(`${colours.red("error:")} ${errorMessage(error)}\n`);
+    say(`${colours.red("error:")} ${errorMessage(error)}`);
     const stack = error instanceof Error ? error.stack : undefined;
     process.stderr.write(colours.dim(`This is a fault of tsilium itself.\n${stack ?? ""}\n`));
   }

@@ -1,5 +1,6 @@
 /** What commands print: tables for people, JSON and YAML for programs. */
 import colours from "picocolors";
+import { proseColumns, wrapProse } from "#core/runtime";
 
 /** Formats in which lists are printed. */
 export const listFormats = ["table", "wide", "json", "yaml"] as const;
@@ -16,6 +17,11 @@ export interface Column<T> {
 /** Writes to stdout. */
 export function print(text: string): void {
   process.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
+}
+
+/** Writes sentences to stdout, on a terminal broken between words. */
+export function printProse(text: string): void {
+  print(wrapProse(text, proseColumns(process.stdout)));
 }
 
 /** Writes a remark for people to stderr, so that stdout stays clean for programs. */

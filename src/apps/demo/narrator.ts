@@ -1,6 +1,10 @@
 /** How the demo talks: chapters, commands as a person would type them, results with a mark. */
 import { setTimeout as sleep } from "node:timers/promises";
 import colours from "picocolors";
+import { proseColumns, wrapProse } from "#core/runtime";
+
+/** Longer lines are hard to read, however wide the terminal is. */
+const widest = 120;
 
 /** Tells the story and keeps count of what did not come as told. */
 export interface Narrator {
@@ -18,6 +22,7 @@ export interface Narrator {
 /** `paceMs` is the pause after each paragraph; 0 tells without pauses. */
 export function createNarrator(paceMs: number): Narrator {
   let surprises = 0;
+  const columns = Math.min(proseColumns(process.stdout) ?? widest, widest);
   const write = (text: string): void => void process.stdout.write(`${text}\n`);
   return {
     async chapter(title) {
@@ -25,7 +30,9 @@ export function createNarrator(paceMs: number): Narrator {
       await sleep(paceMs);
     },
     async say(text) {
-      write(`${text}\n`);
+      // Indented lines are commands: they are there to be copied.
+      const lines = text.split("\n").map((line) => (line.startsWith("  ") ? line : wrapProse(line, columns, 0)));
+      write(`${lines.join("\n")}\n`);
       await sleep(paceMs);
     },
     command(text) {

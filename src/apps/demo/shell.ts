@@ -44,7 +44,9 @@ export async function createDemoNode(instance: string): Promise<DemoNode> {
   const launcher = resolve(root, "bin/tsilium");
   const inside = (command: string, args: readonly string[]): string[] => [`--net=${path}`, "--", command, ...args];
   // The commands write into pipes, but a person reads it.
-  const colour: NodeJS.ProcessEnv = process.stdout.isTTY ? { FORCE_COLOR: "1" } : { NO_COLOR: "1" };
+  const colour: NodeJS.ProcessEnv = process.stdout.isTTY
+    ? { FORCE_COLOR: "1", TSILIUM_COLUMNS: String(process.stdout.columns - 2) }
+    : { NO_COLOR: "1" };
   let supervisor: ChildProcess | undefined;
   let ended: Promise<void> = Promise.resolve();
 

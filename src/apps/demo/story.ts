@@ -44,7 +44,7 @@ export async function tell(node: DemoNode, narrator: Narrator): Promise<void> {
 
   await narrator.chapter("1  A server, and whoever finds it");
   await narrator.say(
-    `A real HTTP server becomes a workload: its own network namespace, its own address, and an identity made of its labels\nand its service account.`,
+    `A real HTTP server becomes a workload: its own network namespace, its own address, and an identity made of its labels and its service account.`,
   );
   const server = await startServer(type, { name: "server", namespace: "default", account: "server" });
   await narrator.say(
@@ -64,7 +64,7 @@ export async function tell(node: DemoNode, narrator: Narrator): Promise<void> {
 
   await narrator.chapter("2  A policy, as it was first written");
   await narrator.say(
-    "It says: only GET /mypath, only from service account client. But it went through a bad copy and paste, and its fields have\nlost their places. Many clusters would take it, drop what they do not know, and open the server to the whole namespace.",
+    "It says: only GET /mypath, only from service account client. But it went through a bad copy and paste, and its fields have lost their places. Many clusters would take it, drop what they do not know, and open the server to the whole namespace.",
   );
   const check = await type(["policy", "check", "examples/seed/service-account.yaml"], 25, 30);
   narrator.verdict(
@@ -169,7 +169,7 @@ async function askAndShow(node: DemoNode, narrator: Narrator, asked: Asked): Pro
     http: asked.byProxy === true,
     since,
   });
-  narrator.output(seen === "" ? colours.dim("(no flow was seen)") : seen, 3);
+  narrator.output(seen === "" ? colours.dim("(no flow was seen)") : seen, 10);
   narrator.verdict(answered && seen !== "", asked.because);
 }
 

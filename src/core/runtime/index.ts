@@ -8,5 +8,6 @@ export { type ErrorDetails, errorCode, errorMessage, TsiliumError } from "./erro
 export { returnIdleMemory } from "./idle-memory.ts";
 export { createLogger, type Logger } from "./log.ts";
 export { type InstancePaths, instancePaths } from "./paths.ts";
+export { proseColumns, wrapProse } from "./prose.ts";
 export { type Backoff, createReconciler, type Operations, type Reconciler, type RowStatus } from "./reconciler.ts";
 export { type Change, type ReadableTable, Table } from "./table.ts";

@@ -4,7 +4,7 @@ import colours from "picocolors";
 import type { KubeClient, KubeObject, Status } from "#contracts/kube";
 import { formatProblems, type Problem } from "#contracts/manifest";
 import { isPolicyKind } from "#control/policy";
-import { TsiliumError } from "#core/runtime";
+import { proseColumns, TsiliumError, wrapProse } from "#core/runtime";
 import { connectKube, withKube } from "../connect.ts";
 import { ExitCode } from "../exit-codes.ts";
 import { reportFailure, usageError } from "../failure.ts";
@@ -35,7 +35,7 @@ export async function apply(flags: ApplyFlags): Promise<number> {
   // What is merely worth knowing is for `policy check`.
   const telling = result.problems.filter(({ severity }) => severity !== "info");
   const found = formatCheck({ ...result, problems: telling }, sources);
-  if (found !== "") process.stderr.write(found);
+  if (found !== "") process.stderr.write(wrapProse(found, proseColumns(process.stderr)));
   if (hasErrors(result)) {
     note(`${colours.red("refused:")} nothing was applied; what was in force stays in force`);
     return ExitCode.failed;

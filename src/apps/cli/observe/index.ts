@@ -1,7 +1,7 @@
 /** `tsilium observe`: flags as of `hubble observe`, so that what people know works. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import picocolors from "picocolors";
-import { instancePaths } from "#core/runtime";
+import { instancePaths, proseColumns } from "#core/runtime";
 import { usageError } from "../failure.ts";
 import { FilterBuilder } from "./flow-filters.ts";
 import { type TimeFormat, timeFormats } from "./moment.ts";
@@ -137,6 +137,7 @@ export function registerObserve(program: Command): void {
       policyNames: flags.printPolicyNames === true,
       numeric: flags.numeric === true || !flags.ipTranslation,
       timeFormat: flags.timeFormat,
+      columns: proseColumns(process.stdout),
     });
     const { observe } = await import("./observe.ts");
     await observe(server, request, printer);

@@ -18,6 +18,7 @@ import {
   verdictName,
 } from "#contracts/hubble";
 import { type NumericIdentity, reservedName } from "#core/model";
+import { wrapProse } from "#core/runtime";
 import { formatMoment, type TimeFormat } from "./moment.ts";
 
 /** Formats of `-o`. */
@@ -34,6 +35,8 @@ export interface PrinterOptions {
   /** Addresses instead of pod names. */
   readonly numeric?: boolean;
   readonly timeFormat?: TimeFormat;
+  /** Width for the sentences below a denial; without it, each stands on one line. */
+  readonly columns?: number | undefined;
 }
 
 /** Makes text of answers; each text ends in a newline. */
@@ -192,7 +195,9 @@ function compact(response: GetFlowsResponse, words: Words, options: PrinterOptio
       const node = options.nodeName === true ? ` [${clean(flow.node_name ?? "")}]` : "";
       const head = `${formatMoment(flow.time, timeFormat)}${node}: ${source} ${from} ${arrow} ${destination} ${to}`;
       const line = `${head} ${typeOf(flow)} ${words.verdict(flow)} (${clean(flow.Summary ?? "")})`;
-      return [line, ...whyLines(flow).map((text) => `    ${words.dim(text)}`), ""].join("\n");
+      return [line, ...whyLines(flow).map((text) => words.dim(wrapProse(`    ${text}`, options.columns))), ""].join(
+        "\n",
+      );
     }
     case "lost_events":
       return `${formatMoment(response.time, timeFormat)} ${words.red("EVENTS LOST:")} ${lostText(types.value)}\n`;
