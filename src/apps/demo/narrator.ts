@@ -41,8 +41,9 @@ export function createNarrator(paceMs: number): Narrator {
     output(text, first = 12, last = 0) {
       const lines = text.trimEnd().split("\n");
       const left = lines.length - first - last;
+      const shortest = 2; // to say that fewer lines are left out takes as much room as they do
       const shown =
-        left <= 0
+        left <= shortest
           ? lines
           : [...lines.slice(0, first), colours.dim(`… ${left} more lines`), ...(last > 0 ? lines.slice(-last) : [])];
       for (const line of shown) write(`  ${line}`);
