@@ -32,6 +32,7 @@ import { type Reconciler, TsiliumError } from "#core/runtime";
 import { type MapName, mapDefinitions } from "#datapath/maps";
 import type { AgentOperations } from "./local-api.ts";
 import type { NodeAgent } from "./node-agent.ts";
+import type { JudgedPolicy } from "./policies.ts";
 import { ownVersion } from "./version.ts";
 
 /** What of the process itself the status tells. */
@@ -163,7 +164,7 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
 
   function components(foreign: readonly ForeignProgram[]): ComponentStatus[] {
     const objects = agent.connected?.objects;
-    const refused = [...policies.table.values()].filter((policy) => policy.state !== "valid").length;
+    const refused = [...policies.table.values()].filter((policy) => policy.state !== "valid");
     const problems: { readonly key: string; readonly message: string }[] = reconcilers().flatMap(
       (one) => statusOf(one).problems,
     );
@@ -188,9 +189,9 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
       missing === undefined
         ? { name: "identities", state: "ok" }
         : { name: "identities", state: "degraded", message: missing },
-      refused === 0
+      refused.length === 0
         ? { name: "policy", state: agent.waitingFor === undefined ? "ok" : "starting" }
-        : { name: "policy", state: "degraded", message: `${refused} of ${policies.table.size} policies refused` },
+        : { name: "policy", state: "degraded", message: firstOf(refused.map(refusal)) },
       proxyComponent(),
       ...facts.components(),
     ];
@@ -420,6 +421,14 @@ function reconcilerStatus(reconciler: Reconciler<unknown>, nameOf: (key: unknown
     problems,
     ...(pruneProblem !== undefined && { pruneProblem }),
   };
+}
+
+/** Which policy was refused, where it is wrong, and what holds in its place. */
+function refusal({ kind, namespace, name, state, problems }: JudgedPolicy): string {
+  const { path, message } = problems.find(({ severity }) => severity === "error") ?? { path: "", message: "refused" };
+  const what = `${kind} ${namespace === "" ? name : `${namespace}/${name}`}`;
+  const holds = state === "last-good" ? "its last good version stays in force" : "nothing of it is in force";
+  return `${what} refused: ${path === "" ? "" : `${path}: `}${message}; ${holds}`;
 }
 
 function firstOf(messages: readonly string[]): string {
