@@ -7,7 +7,7 @@ import { createWorld, isWorkloadKind, lintLabels, lintPolicy, type WorldObject }
 import { ExitCode } from "../exit-codes.ts";
 import { findDuplicates, readObjects, type WrittenObject } from "../objects/manifests.ts";
 import { readSources, type Source } from "../objects/sources.ts";
-import { note, print, printStructured } from "../output.ts";
+import { note, print, printProse, printStructured } from "../output.ts";
 import { compileRegex, type MaterialFlags, readMaterial, readWorldObjects } from "./material.ts";
 import { repairPolicy } from "./repair.ts";
 import { sarifLog } from "./sarif.ts";
@@ -160,7 +160,7 @@ export async function policyCheck(paths: readonly string[], flags: CheckFlags): 
     print(result.refused.flatMap(({ repaired }) => repaired ?? []).join("---\n"));
   } else if (flags.output === "text") {
     const text = formatCheck(result, sources);
-    if (text !== "") print(text);
+    if (text !== "") printProse(text);
     note(summary(result, sources.length));
   } else {
     const { problems, refused, policies } = result;
