@@ -2,6 +2,7 @@
 import { type Problem, parseManifests } from "#contracts/manifest";
 import { createPrefixIdentities } from "#control/identity";
 import {
+  type CidrGroup,
   createPolicyEngine,
   type Decision,
   decide,
@@ -10,6 +11,7 @@ import {
   formatMaskedPort,
   type PolicyEngine,
   type PolicySet,
+  parseCidrGroup,
   parsePolicy,
   type Rule,
   repairPolicy,
@@ -60,11 +62,16 @@ export function checkRegex(pattern: string): string | undefined {
 /** Parses the policies and, if all are accepted, fills an engine. */
 export function loadCase(file: CaseFile): LoadedCase {
   const problems: Problem[] = [];
+  const groups: CidrGroup[] = [];
   const rules: [key: string, rules: readonly Rule[]][] = [];
   let repaired: string | undefined;
   for (const manifest of parseManifests(file.policy)) {
     problems.push(...manifest.problems);
     if (manifest.value === undefined) continue;
+    if ((manifest.value as { kind?: unknown }).kind === "CiliumCIDRGroup") {
+      groups.push(parseCidrGroup(manifest.value)!.group);
+      continue;
+    }
     const parsed = parsePolicy(manifest.value, { compileRegex: checkRegex });
     problems.push(...manifest.locateProblems(parsed.problems));
     if (parsed.kind === "accepted")
@@ -81,6 +88,7 @@ export function loadCase(file: CaseFile): LoadedCase {
     engine.upsertIdentity({ id: endpoint.identity, labels: endpoint.labels });
     engine.addSubject(endpoint.identity);
   }
+  for (const group of groups) engine.upsertGroup(group);
   if (accepted) for (const [key, parsed] of rules) engine.upsertRules(key, parsed);
   const prefixes = createPrefixIdentities();
   for (const identity of prefixes.update(engine.neededPrefixes()).added) engine.upsertIdentity(identity);

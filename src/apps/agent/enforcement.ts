@@ -10,7 +10,7 @@
 import { type Endpoint, endpointPrefixes } from "#control/endpoint";
 import type { IpcachePlanRow, PrefixIdentities } from "#control/identity";
 import { planIpcache } from "#control/identity";
-import { type PolicyEngine, type PolicySet, type Rule, unenforcedPolicy } from "#control/policy";
+import { type CidrGroup, type PolicyEngine, type PolicySet, type Rule, unenforcedPolicy } from "#control/policy";
 import {
   type EndpointId,
   formatAddress,
@@ -31,6 +31,7 @@ import { createWaitQueue, type WaitQueue } from "./wait-queue.ts";
 /** One change of what policy computes from. */
 type PolicyInput =
   | { readonly kind: "rules"; readonly key: string; readonly rules: readonly Rule[] | undefined }
+  | { readonly kind: "group"; readonly name: string; readonly group: CidrGroup | undefined }
   | { readonly kind: "identity"; readonly identity: Identity }
   | { readonly kind: "identity-gone"; readonly id: NumericIdentity };
 
@@ -191,7 +192,11 @@ export function createEnforcement(sources: EnforcementSources): Enforcement {
       if (input.kind === "identity-gone") engine.removeIdentity(input.id);
     }
     const ruleInputs = batch.filter((input) => input.kind === "rules");
-    const newPrefixes = ruleInputs.flatMap((input) => prefixesOf(input.rules ?? []));
+    const groupInputs = batch.filter((input) => input.kind === "group");
+    const newPrefixes = [
+      ...ruleInputs.flatMap((input) => engine.prefixesOf(input.rules ?? [])),
+      ...groupInputs.flatMap((input) => input.group?.prefixes ?? []),
+    ];
     // Numbers taken over from an earlier agent.
     if (!targets) for (const identity of prefixes.list()) engine.upsertIdentity(identity);
     subscribe();
@@ -204,12 +209,16 @@ export function createEnforcement(sources: EnforcementSources): Enforcement {
         await addToIpcache(plan);
       }
     }
+    for (const { name, group } of groupInputs) {
+      if (group) engine.upsertGroup(group);
+      else engine.removeGroup(name);
+    }
     for (const { key, rules } of ruleInputs) {
       if (rules) engine.upsertRules(key, rules);
       else engine.removeRules(key);
     }
     let gone: readonly Identity[] = [];
-    if (ruleInputs.length > 0 || !targets) {
+    if (ruleInputs.length + groupInputs.length > 0 || !targets) {
       const needed = engine.neededPrefixes();
       gone = makePrefixesKnown(needed).removed;
     }
@@ -305,12 +314,4 @@ function sameEndpointRow(a: EndpointRow, b: EndpointRow): boolean {
     a.ipv4 === b.ipv4 &&
     a.ipv6 === b.ipv6
   );
-}
-
-function prefixesOf(rules: readonly Rule[]): Prefix[] {
-  const out: Prefix[] = [];
-  for (const { statements } of rules)
-    for (const { peers } of statements)
-      for (const peer of peers === "any" ? [] : peers) if (peer.kind === "cidr") out.push(peer.prefix, ...peer.except);
-  return out;
 }

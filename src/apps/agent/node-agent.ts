@@ -6,7 +6,7 @@ import type { AccessLogRecord } from "#contracts/proxy";
 import { type Endpoint, type EndpointFacts, hostInterfaceName } from "#control/endpoint";
 import { createPrefixIdentities, filterLabels, podLabels } from "#control/identity";
 import { type NodePlan, sameNodePlan } from "#control/node";
-import { createPolicyEngine, type PolicyEngine } from "#control/policy";
+import { createPolicyEngine, type PolicyEngine, parseCidrGroup } from "#control/policy";
 import { type EndpointId, formatAddress, type Labels, type NumericIdentity, type Prefix } from "#core/model";
 import { errorMessage, type Logger, type Reconciler, Table, TsiliumError } from "#core/runtime";
 import { ipcachePrefix } from "#datapath/maps";
@@ -265,6 +265,15 @@ export async function openNodeAgent(
         else if (previous) identities.remove(previous);
       }
     });
+    objects.groups.table.watch((changes) =>
+      enforcement.tell(
+        changes.map(({ key, current }) => ({
+          kind: "group",
+          name: key,
+          group: current && parseCidrGroup(current)?.group,
+        })),
+      ),
+    );
     for (const { table } of objects.policies)
       table.watch((changes) => {
         for (const { current, previous } of changes) {

@@ -20,6 +20,7 @@ export interface FollowedObjects {
   readonly namespaces: Followed<"Namespace">;
   readonly pods: Followed<"Pod">;
   readonly identities: Followed<"CiliumIdentity">;
+  readonly groups: Followed<"CiliumCIDRGroup">;
   readonly policies: readonly { readonly [K in PolicyKind]: Followed<K> }[PolicyKind][];
   /** Resolves when all were seen once. */
   readonly synced: Promise<void>;
@@ -29,6 +30,7 @@ export interface FollowedObjects {
 
 /** Kinds that a cluster may do without: where they are not served, there are none of them. */
 const optionalKinds: ReadonlySet<Kind> = new Set([
+  "CiliumCIDRGroup",
   "ClusterNetworkPolicy",
   "AdminNetworkPolicy",
   "BaselineAdminNetworkPolicy",
@@ -110,6 +112,7 @@ export function followObjects(kube: KubeClient, nodeName: string, log: Logger, c
     follow(kube, "Namespace", hooks),
     follow(kube, "Pod", hooks, `spec.nodeName=${nodeName}`),
     follow(kube, "CiliumIdentity", hooks),
+    follow(kube, "CiliumCIDRGroup", hooks),
     follow(kube, "CiliumNetworkPolicy", hooks),
     follow(kube, "CiliumClusterwideNetworkPolicy", hooks),
     follow(kube, "NetworkPolicy", hooks),
@@ -117,11 +120,12 @@ export function followObjects(kube: KubeClient, nodeName: string, log: Logger, c
     follow(kube, "AdminNetworkPolicy", hooks),
     follow(kube, "BaselineAdminNetworkPolicy", hooks),
   ] as const;
-  const [namespaces, pods, identities, ...policies] = followed;
+  const [namespaces, pods, identities, groups, ...policies] = followed;
   return {
     namespaces,
     pods,
     identities,
+    groups,
     policies,
     synced: Promise.all(followed.map((one) => one.done)).then(() => undefined),
     get problem() {

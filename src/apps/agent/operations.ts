@@ -14,8 +14,9 @@ import type {
   ReconcilerStatus,
   RuleReference,
 } from "#contracts/agent";
+import type { Problem } from "#contracts/manifest";
 import { type Endpoint, hostInterfaceName } from "#control/endpoint";
-import { type Entry, formatMaskedPort, type PolicySet, type RuleRef } from "#control/policy";
+import { type Entry, formatMaskedPort, type GroupPeer, type PolicySet, type RuleRef } from "#control/policy";
 import {
   type EndpointId,
   formatAddress,
@@ -294,7 +295,7 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
     if (!agent.targets || !agent.connected) return agent.waitingFor ?? "the agent";
     if (wait.kind === undefined) return undefined;
     const { objects } = agent.connected;
-    const followed = [objects.namespaces, objects.pods, objects.identities, ...objects.policies].find(
+    const followed = [objects.namespaces, objects.pods, objects.identities, objects.groups, ...objects.policies].find(
       (one) => one.kind === wait.kind,
     );
     if (!followed) return undefined;
@@ -347,20 +348,22 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
         }))
         .sort((a, b) => (a.prefix < b.prefix ? -1 : 1)),
     policies: async () =>
-      [...policies.table.values()].map(({ kind, namespace, name, resourceVersion, state, problems }) => ({
+      [...policies.table.values()].map(({ kind, namespace, name, resourceVersion, state, problems, rules }) => ({
         kind,
         namespace,
         name,
         resourceVersion,
         state,
-        problems: problems.map(({ path, code, message, hint, line, column }) => ({
-          path,
-          code,
-          message,
-          ...(hint !== "" && { hint }),
-          ...(line !== undefined && { line }),
-          ...(column !== undefined && { column }),
-        })),
+        problems: [...problems, ...unresolved(engine.unresolvedGroups(rules))].map(
+          ({ path, code, message, hint, line, column }) => ({
+            path,
+            code,
+            message,
+            ...(hint !== "" && { hint }),
+            ...(line !== undefined && { line }),
+            ...(column !== undefined && { column }),
+          }),
+        ),
         selects: [...store.table.values()]
           .filter(
             ({ state: endpointState }) =>
@@ -374,7 +377,7 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
     maps: async () =>
       (Object.keys(mapDefinitions) as MapName[]).map((name) => ({
         name,
-        type: String(datapath.loaded.rawMaps[name]?.spec.type ?? ""),
+        type: mapTypeName(mapDefinitions[name].type),
         keyBytes: mapDefinitions[name].key.size,
         valueBytes: mapDefinitions[name].value.size,
         capacity: datapath.loaded.maps[name].capacity,
@@ -391,6 +394,17 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
   function labelsOf(identity: NumericIdentity): string[] {
     return formatLabels(engine.identity(identity)?.labels ?? []);
   }
+}
+
+/** Peers that select nothing now because their CIDR group is not there. */
+function unresolved(peers: readonly GroupPeer[]): Problem[] {
+  return peers.map(({ group, path }) => ({
+    path,
+    code: "unresolved-group",
+    severity: "warning",
+    message: `there is no CiliumCIDRGroup ${typeof group === "string" ? `"${group}"` : "that the selector selects"}: nothing is selected`,
+    hint: "create it; the policy then follows by itself",
+  }));
 }
 
 function ruleReference(ref: RuleRef): RuleReference {

@@ -410,6 +410,7 @@ test("definitions of our kinds are there to read, not to write", async () => {
     [
       "adminnetworkpolicies.policy.networking.k8s.io",
       "baselineadminnetworkpolicies.policy.networking.k8s.io",
+      "ciliumcidrgroups.cilium.io",
       "ciliumclusterwidenetworkpolicies.cilium.io",
       "ciliumendpoints.cilium.io",
       "ciliumidentities.cilium.io",

@@ -208,6 +208,11 @@ export interface CiliumClusterwideNetworkPolicy extends KubeObject {
   readonly status?: CiliumPolicyStatus;
 }
 
+/** Prefixes that policies name together, by the group's name or labels. */
+export interface CiliumCIDRGroup extends KubeObject {
+  readonly spec: { readonly externalCIDRs: readonly string[] };
+}
+
 /** A numeric identity (the object's name, decimal) and the labels it stands for (`source:key` -> value). */
 export interface CiliumIdentity extends KubeObject {
   readonly "security-labels": Readonly<Record<string, string>>;

@@ -6,6 +6,7 @@
 export type {
   Authentication,
   CidrRule,
+  CiliumCIDRGroup,
   CiliumClusterwideNetworkPolicy,
   CiliumEndpoint,
   CiliumEndpointPolicyDirection,

@@ -1,5 +1,6 @@
 /** The registry of kinds: how each is named, served, validated and shown. The API server and the client both live off it. */
 import type {
+  CiliumCIDRGroup,
   CiliumClusterwideNetworkPolicy,
   CiliumEndpoint,
   CiliumIdentity,
@@ -31,6 +32,7 @@ export interface KubeKinds {
   ClusterNetworkPolicy: ClusterNetworkPolicy;
   AdminNetworkPolicy: AdminNetworkPolicy;
   BaselineAdminNetworkPolicy: BaselineAdminNetworkPolicy;
+  CiliumCIDRGroup: CiliumCIDRGroup;
   CiliumIdentity: CiliumIdentity;
   CiliumEndpoint: CiliumEndpoint;
   CustomResourceDefinition: CustomResourceDefinition;
@@ -211,6 +213,15 @@ export const resources: readonly Resource[] = [
     namespaced: false,
     columns: [age, valid],
     body: cilium.ciliumClusterwideNetworkPolicy,
+  }),
+  ciliumV2({
+    kind: "CiliumCIDRGroup",
+    plural: "ciliumcidrgroups",
+    shortNames: ["ccg"],
+    categories: ["cilium"],
+    namespaced: false,
+    columns: [age],
+    body: cilium.ciliumCidrGroup,
   }),
   // Upstream's short name, cnp, is Cilium's here.
   policyAlpha2({

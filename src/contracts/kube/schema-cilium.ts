@@ -361,6 +361,13 @@ export const ciliumClusterwideNetworkPolicy: Schema = policy(
   "Policy for the endpoints of all namespaces, or for nodes.",
 );
 
+/** CiliumCIDRGroup without apiVersion, kind and metadata. */
+export const ciliumCidrGroup: Schema = record(
+  "Prefixes outside of the cluster that policies name together.",
+  { spec: record("The group.", { externalCIDRs: list("The prefixes.", cidr) }, ["externalCIDRs"]) },
+  ["spec"],
+);
+
 /** CiliumIdentity without apiVersion, kind and metadata. */
 export const ciliumIdentity: Schema = record(
   "A numeric identity (the name of the object) and the set of labels it stands for.",

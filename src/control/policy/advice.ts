@@ -8,7 +8,9 @@ export function adviseOnDns(reader: Reader, rule: Rule): void {
   const egress = rule.statements.filter(
     (statement) => statement.direction === "egress" && statement.action === "allow",
   );
-  const allowing = egress.filter((statement) => statement.peers === "any" || statement.peers.length > 0);
+  const allowing = egress.filter(
+    (statement) => statement.peers === "any" || statement.peers.length > 0 || statement.groups !== undefined,
+  );
   // Whoever allows nothing at all wants just that.
   if (!rule.defaultDeny.egress || allowing.length === 0 || allowing.some(allowsDns)) return;
   reader.warn(

@@ -3,7 +3,7 @@
 import type { Problem } from "#contracts/manifest";
 import { formatPrefix, protocolName } from "#core/model";
 import { clusterKey, namespaceKey } from "./parse-peers.ts";
-import type { Peer, PortList, PortMatch, Rule, Statement } from "./rule.ts";
+import type { GroupPeer, Peer, PortList, PortMatch, Rule, Statement } from "./rule.ts";
 import { formatRequirement, type Selector } from "./selector.ts";
 
 /** What a rule does, one sentence a line. */
@@ -16,14 +16,18 @@ export function describeRule(rule: Rule, clusterName = "default"): string[] {
     const statements = rule.statements.filter((statement) => statement.direction === direction);
     if (statements.length === 0 && !rule.defaultDeny[direction]) continue;
     const verb = direction === "ingress" ? "accepts" : "reaches";
-    const allowed = statements.filter((s) => s.action === "allow" && (s.peers === "any" || s.peers.length > 0));
-    const denied = statements.filter((s) => s.action === "deny" && (s.peers === "any" || s.peers.length > 0));
+    const allowed = statements.filter((s) => s.action === "allow" && namesSomeone(s));
+    const denied = statements.filter((s) => s.action === "deny" && namesSomeone(s));
     if (rule.defaultDeny[direction]) out.push(`${capital(subject)} goes into ${direction} default deny.`);
     for (const statement of allowed) out.push(`It ${verb} ${describeStatement(statement, rule, clusterName)}.`);
     for (const statement of denied) out.push(`It never ${verb} ${describeStatement(statement, rule, clusterName)}.`);
     if (allowed.length === 0 && rule.defaultDeny[direction]) out.push(`By this rule it ${verb} no one.`);
   }
   return out;
+}
+
+function namesSomeone({ peers, groups }: Statement): boolean {
+  return peers === "any" || peers.length > 0 || groups !== undefined;
 }
 
 /** The rules of a tier are asked one after the other: each is a sentence, in that order. */
@@ -93,13 +97,25 @@ function describeStatement(statement: Statement, rule: Rule, clusterName: string
     statement.peers === "any"
       ? "anyone"
       : statement.peers.length === 0
-        ? "no one"
+        ? statement.groups === undefined
+          ? "no one"
+          : ""
         : statement.peers.map((peer) => describePeer(peer, rule, clusterName)).join(" or ");
+  const groups = (statement.groups ?? []).map(describeGroup).join(" or ");
+  const who = [peers, groups].filter((part) => part !== "").join(" or ");
   const ports =
     statement.ports === "any"
       ? "on every port and protocol, with no L7 rule"
       : statement.ports.map(describePortList).join(" and ") || "on no port";
-  return `${peers} ${ports}`;
+  return `${who} ${ports}`;
+}
+
+function describeGroup({ group, except }: GroupPeer): string {
+  const which =
+    typeof group === "string"
+      ? `CIDR group ${group}`
+      : `every CIDR group${group.requirements.length === 0 ? "" : ` with ${group.requirements.map(formatRequirement).join(" and ")}`}`;
+  return except.length === 0 ? which : `${which} except ${except.map(formatPrefix).join(", ")}`;
 }
 
 function describePeer(peer: Peer, rule: Rule, clusterName: string): string {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { protocolNumbers } from "#core/model";
-import { createPolicyEngine, decide, type PolicyEngine, type PolicySet, parsePolicy } from "./index.ts";
+import { createPolicyEngine, decide, type PolicyEngine, type PolicySet, parseCidrGroup, parsePolicy } from "./index.ts";
 import { samePolicy } from "./policy-set.ts";
 import { judgeNaively, type NaiveFlow, Random, type RandomWorld, randomFlow, randomWorld } from "./testing.ts";
 
@@ -13,9 +13,12 @@ const flowsPerWorld = 250;
 function load(engine: PolicyEngine, world: RandomWorld): void {
   for (const identity of world.identities) engine.upsertIdentity(identity);
   for (const pod of world.pods) engine.addSubject(pod.id);
+  for (const group of world.groups) engine.upsertGroup(groupOf(group));
   for (const [i, object] of world.objects.entries()) engine.upsertRules(`object ${i}`, rulesOf(object));
   engine.flush();
 }
+
+const groupOf = (object: object) => parseCidrGroup(object)!.group;
 
 function rulesOf(object: object) {
   const parsed = parsePolicy(object);
@@ -58,8 +61,8 @@ test(`${flows} random flows are judged as the policies say (seed ${seed})`, () =
       const flow = randomFlow(random, world);
       const set = engine.policyOf(flow.subject.id)!;
       const { verdict, reason } = decide(set, flow.direction, flow.peer.id, flow.protocol, flow.port);
-      const expected = judgeNaively(world.objects, flow);
-      const about = () => JSON.stringify({ seed, n, i, flow, objects: world.objects });
+      const expected = judgeNaively([...world.objects, ...world.groups], flow);
+      const about = () => JSON.stringify({ seed, n, i, flow, objects: world.objects, groups: world.groups });
       assert.equal(verdict, expected.verdict, about());
       assert.equal(reason, expected.reason, about());
       seen.set(`${verdict} ${reason ?? ""}`, (seen.get(`${verdict} ${reason ?? ""}`) ?? 0) + 1);
@@ -86,10 +89,13 @@ test(`however the changes come, the policies end the same (seed ${seed})`, () =>
     const steps: (() => void)[] = [
       ...world.identities.map((identity) => () => winding.upsertIdentity(identity)),
       ...world.pods.map((pod) => () => winding.addSubject(pod.id)),
+      ...world.groups.map((group) => () => winding.upsertGroup(groupOf(group))),
       ...world.objects.map((object, i) => () => winding.upsertRules(`object ${i}`, rulesOf(object))),
     ];
     const detours: (() => void)[] = [
       ...other.objects.map((object, i) => () => winding.upsertRules(`object ${i}`, rulesOf(object))),
+      ...other.groups.map((group) => () => winding.upsertGroup(groupOf(group))),
+      ...world.groups.map((group) => () => winding.removeGroup(groupOf(group).name)),
       ...other.objects.map((_, i) => () => winding.removeRules(`object ${i}`)),
       ...other.pods.map((pod) => () => winding.upsertIdentity(pod)),
       ...other.pods.map((pod) => () => winding.addSubject(pod.id)),

@@ -9,6 +9,7 @@ import {
   type ReservedName,
   reservedLabels,
 } from "#core/model";
+import { bindGroups, type CidrGroup, mentionsGroup, mentionsGroups, unresolvedGroups } from "./cidr-group.ts";
 import { makeEntries, Provenance } from "./entries.ts";
 import { makeFilters } from "./filters.ts";
 import {
@@ -20,7 +21,7 @@ import {
 } from "./grants.ts";
 import type { KnownIdentity } from "./peers.ts";
 import { type PolicySet, samePolicy } from "./policy-set.ts";
-import type { Peer, Rule, Statement } from "./rule.ts";
+import type { GroupPeer, Peer, Rule, Statement } from "./rule.ts";
 import { type CachedSelector, SelectorCache } from "./selector-cache.ts";
 
 /** How an engine is set up. */
@@ -47,6 +48,10 @@ export interface PolicyEngine {
   /** Adds or replaces the rules of one object; `key` names it (e.g. `CiliumNetworkPolicy/default/web`). */
   upsertRules(key: string, rules: readonly Rule[]): void;
   removeRules(key: string): void;
+  /** Adds or replaces a CIDR group; rules that name it, and only these, are resolved anew. */
+  upsertGroup(group: CidrGroup): void;
+  /** Forgets a CIDR group: from now on it selects nothing. */
+  removeGroup(name: string): void;
   /** Adds or replaces an identity: of pods anywhere, or of a prefix. */
   upsertIdentity(identity: Identity): void;
   /** Forgets an identity; as a subject it is removed, too. */
@@ -64,6 +69,10 @@ export interface PolicyEngine {
   identity(id: NumericIdentity): Identity | undefined;
   /** Prefixes that rules name: each needs an identity (see `createPrefixIdentities` of #control/identity). */
   neededPrefixes(): readonly Prefix[];
+  /** Prefixes that these rules would name with the groups as they are. */
+  prefixesOf(rules: readonly Rule[]): readonly Prefix[];
+  /** Peers of these rules that name a CIDR group which is not there. */
+  unresolvedGroups(rules: readonly Rule[]): readonly GroupPeer[];
   /** Cluster name and enforcement, as explanations need them. */
   readonly options: Required<EngineOptions>;
 }
@@ -102,6 +111,9 @@ export function createPolicyEngine(options: EngineOptions = {}): PolicyEngine {
 class Engine implements PolicyEngine {
   readonly options: Required<EngineOptions>;
   readonly #objects = new Map<string, readonly RuleUse[]>();
+  /** Rules that name CIDR groups, as they were given. */
+  readonly #written = new Map<string, readonly Rule[]>();
+  readonly #groups = new Map<string, CidrGroup>();
   readonly #rules = new Set<RuleUse>();
   readonly #subjects = new Map<NumericIdentity, Subject>();
   readonly #dirtySubjects = new Set<NumericIdentity>();
@@ -126,9 +138,12 @@ class Engine implements PolicyEngine {
 
   upsertRules(key: string, rules: readonly Rule[]): void {
     // First the new, then the old go: selectors that both use stay, with what they select.
-    const uses = rules.map((rule, i) => this.#use(rule, `${key} ${String(i).padStart(6, "0")}`));
+    const uses = bindGroups(rules, this.#groups).map((rule, i) =>
+      this.#use(rule, `${key} ${String(i).padStart(6, "0")}`),
+    );
     this.removeRules(key);
     this.#objects.set(key, uses);
+    if (mentionsGroups(rules)) this.#written.set(key, rules);
   }
 
   removeRules(key: string): void {
@@ -144,6 +159,20 @@ class Engine implements PolicyEngine {
       this.#dirtyRules.delete(use);
     }
     this.#objects.delete(key);
+    this.#written.delete(key);
+  }
+
+  upsertGroup(group: CidrGroup): void {
+    const before = this.#groups.get(group.name);
+    this.#groups.set(group.name, group);
+    this.#rebind(before === undefined ? [group] : [before, group]);
+  }
+
+  removeGroup(name: string): void {
+    const before = this.#groups.get(name);
+    if (before === undefined) return;
+    this.#groups.delete(name);
+    this.#rebind([before]);
   }
 
   upsertIdentity(identity: Identity): void {
@@ -222,13 +251,21 @@ class Engine implements PolicyEngine {
   }
 
   neededPrefixes(): readonly Prefix[] {
-    const byText = new Map<string, Prefix>();
-    for (const { rule } of this.#rules)
-      for (const { peers } of rule.statements)
-        for (const peer of peers === "any" ? [] : peers)
-          if (peer.kind === "cidr")
-            for (const prefix of [peer.prefix, ...peer.except]) byText.set(formatPrefix(prefix), prefix);
-    return [...byText.values()];
+    return collectPrefixes([...this.#rules].map(({ rule }) => rule));
+  }
+
+  prefixesOf(rules: readonly Rule[]): readonly Prefix[] {
+    return collectPrefixes(bindGroups(rules, this.#groups));
+  }
+
+  unresolvedGroups(rules: readonly Rule[]): readonly GroupPeer[] {
+    return unresolvedGroups(rules, this.#groups);
+  }
+
+  /** Resolves the rules anew that name one of the groups. */
+  #rebind(groups: readonly CidrGroup[]): void {
+    for (const [key, rules] of [...this.#written])
+      if (groups.some((group) => mentionsGroup(rules, group))) this.upsertRules(key, rules);
   }
 
   #use(rule: Rule, order: string): RuleUse {
@@ -343,6 +380,16 @@ function createComparison(): (a: PolicySet, b: PolicySet) => boolean {
     answers.set(b, answer);
     return answer;
   };
+}
+
+function collectPrefixes(rules: readonly Rule[]): Prefix[] {
+  const byText = new Map<string, Prefix>();
+  for (const { statements } of rules)
+    for (const { peers } of statements)
+      for (const peer of peers === "any" ? [] : peers)
+        if (peer.kind === "cidr")
+          for (const prefix of [peer.prefix, ...peer.except]) byText.set(formatPrefix(prefix), prefix);
+  return [...byText.values()];
 }
 
 function isAnyone(peer: Peer): boolean {

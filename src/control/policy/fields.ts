@@ -58,7 +58,7 @@ export const shapes = {
     "toEndpoints toEntities toCIDR toCIDRSet toPorts icmps",
     "toNodes toGroups toRequires toServices",
   ),
-  cidrRule: shape("an item of a CIDR set", "cidr except", "cidrGroupRef cidrGroupSelector"),
+  cidrRule: shape("an item of a CIDR set", "cidr except cidrGroupRef cidrGroupSelector"),
   portRule: shape("an item of toPorts", "ports rules", "terminatingTLS originatingTLS serverNames listener"),
   port: shape("an item of ports", "port endPort protocol"),
   l7: shape("rules", "http", "dns kafka l7proto l7"),

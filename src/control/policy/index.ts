@@ -4,6 +4,7 @@
  * @module
  */
 
+export { type CidrGroup, parseCidrGroup } from "./cidr-group.ts";
 export {
   type ComparedStatement,
   compareSelector,
@@ -37,4 +38,15 @@ export { type Entry, type EntryAction, l4Prefix, type PolicySet, precedenceOf } 
 export type { ParseOptions } from "./reader.ts";
 export { type Remedy, smallestPolicy } from "./remedy.ts";
 export { type Repair, repairPolicy } from "./repair.ts";
-export type { HttpRule, ObjectRef, Peer, PolicyKind, PortList, PortMatch, Rule, RuleRef, Statement } from "./rule.ts";
+export type {
+  GroupPeer,
+  HttpRule,
+  ObjectRef,
+  Peer,
+  PolicyKind,
+  PortList,
+  PortMatch,
+  Rule,
+  RuleRef,
+  Statement,
+} from "./rule.ts";

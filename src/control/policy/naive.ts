@@ -25,8 +25,13 @@ type Json = any;
 
 const tcp = 6;
 
-/** Judges a flow under valid policy objects of any kind: tier Admin, then the policies of everyone, then tier Baseline. */
-export function judgeNaively(objects: readonly Json[], flow: NaiveFlow, cluster = "default"): NaiveVerdict {
+/**
+ * Judges a flow under valid policy objects of any kind: tier Admin, then the policies of everyone, then tier Baseline. CIDR
+ * groups stand among the objects.
+ */
+export function judgeNaively(all: readonly Json[], flow: NaiveFlow, cluster = "default"): NaiveVerdict {
+  const groups = all.filter(({ kind }) => kind === "CiliumCIDRGroup");
+  const objects = all.filter(({ kind }) => kind !== "CiliumCIDRGroup");
   const admin = askTier(objects, "Admin", flow, cluster);
   if (admin === "deny") return { verdict: "DROPPED", reason: "POLICY_DENY" };
   if (admin === "allow") return { verdict: "FORWARDED" };
@@ -39,9 +44,9 @@ export function judgeNaively(objects: readonly Json[], flow: NaiveFlow, cluster 
       if (!selectsSubject(object, spec, flow.subject)) continue;
       const { allow, deny, enforces } = sectionsOf(object, spec, flow.direction);
       if (enforces) closed = true;
-      for (const item of deny) if (covers(object, spec, item, flow, cluster).matches) denied = true;
+      for (const item of deny) if (covers(object, spec, item, flow, cluster, groups).matches) denied = true;
       for (const [i, item] of allow.entries()) {
-        const found = covers(object, spec, item, flow, cluster);
+        const found = covers(object, spec, item, flow, cluster, groups);
         if (!found.matches) continue;
         if (found.plain) plain = true;
         for (const path of found.http) http.push(`${place}.${flow.direction}[${i}].${path}`);
@@ -202,9 +207,9 @@ interface Coverage {
 
 const nothing: Coverage = { matches: false, plain: false, http: [] };
 
-function covers(object: Json, spec: Json, item: Json, flow: NaiveFlow, cluster: string): Coverage {
+function covers(object: Json, spec: Json, item: Json, flow: NaiveFlow, cluster: string, groups: Json[]): Coverage {
   const kube = object.kind === "NetworkPolicy";
-  if (kube ? !coversKubePeer(object, item, flow, cluster) : !coversPeer(object, spec, item, flow, cluster))
+  if (kube ? !coversKubePeer(object, item, flow, cluster) : !coversPeer(object, spec, item, flow, cluster, groups))
     return nothing;
   if (kube) {
     const ports: Json[] = item.ports ?? [];
@@ -228,7 +233,7 @@ function covers(object: Json, spec: Json, item: Json, flow: NaiveFlow, cluster: 
   return { matches: plain || http.length > 0, plain, http };
 }
 
-function coversPeer(object: Json, spec: Json, item: Json, flow: NaiveFlow, cluster: string): boolean {
+function coversPeer(object: Json, spec: Json, item: Json, flow: NaiveFlow, cluster: string, groups: Json[]): boolean {
   const side = flow.direction === "ingress" ? "from" : "to";
   const [endpoints, entities, cidrs, sets] = ["Endpoints", "Entities", "CIDR", "CIDRSet"].map(
     (name) => item[side + name],
@@ -239,8 +244,23 @@ function coversPeer(object: Json, spec: Json, item: Json, flow: NaiveFlow, clust
     (endpoints ?? []).some((selector: Json) => coversEndpoint(object, spec, selector, flow.peer, cluster)) ||
     (entities ?? []).some((entity: string) => isEntity(entity, flow.peer, cluster)) ||
     (cidrs ?? []).some((cidr: string) => isInside(flow.peer, cidr, [])) ||
-    (sets ?? []).some(({ cidr, except }: Json) => isInside(flow.peer, cidr, except ?? []))
+    (sets ?? []).some((set: Json) => cidrsOf(set, groups).some((cidr) => isInside(flow.peer, cidr, set.except ?? [])))
   );
+}
+
+function cidrsOf(set: Json, groups: readonly Json[]): string[] {
+  if (set.cidr) return [set.cidr];
+  return groups
+    .filter(({ metadata }) => {
+      if (set.cidrGroupRef) return metadata.name === set.cidrGroupRef;
+      const labels = Object.entries(metadata.labels ?? {}) as [string, string][];
+      const as = {
+        id: 0,
+        labels: labels.map(([key, value]) => ({ source: "k8s", key, value })),
+      } as unknown as Identity;
+      return matchesSelector(set.cidrGroupSelector, as, (key) => ["any", key]);
+    })
+    .flatMap(({ spec }) => spec.externalCIDRs);
 }
 
 function coversEndpoint(object: Json, spec: Json, selector: Json, peer: Identity, cluster: string): boolean {

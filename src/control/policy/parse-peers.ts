@@ -3,7 +3,7 @@ import { type Prefix, parseAddress, parsePrefix, prefixContains } from "#core/mo
 import { nearest } from "./fields.ts";
 import { ciliumKey, parseSelector } from "./parse-selector.ts";
 import { at, type Fields, type Reader, show } from "./reader.ts";
-import type { EntityName, Peer } from "./rule.ts";
+import type { EntityName, GroupPeer, Peer } from "./rule.ts";
 import { createSelector, equals, type Requirement } from "./selector.ts";
 
 /** Key of the label that says which namespace a pod is in. */
@@ -35,14 +35,22 @@ export interface PeerScope {
   readonly subjectIsInit: boolean;
 }
 
-/** Reads from*- or to*-fields. "any" if none is given; an empty list if what is given selects no one. */
+/** Whom from*- or to*-fields name. */
+export interface ParsedPeers {
+  /** "any" if no field is given; an empty list if what is given selects no one. */
+  readonly peers: "any" | readonly Peer[];
+  readonly groups: readonly GroupPeer[];
+}
+
+/** Reads from*- or to*-fields. */
 export function parsePeers(
   reader: Reader,
   fields: Fields,
   path: string,
   side: "from" | "to",
   scope: PeerScope,
-): "any" | readonly Peer[] {
+): ParsedPeers {
+  const groups: GroupPeer[] = [];
   const names = {
     endpoints: `${side}Endpoints`,
     entities: `${side}Entities`,
@@ -68,7 +76,12 @@ export function parsePeers(
   each(names.endpoints, (item, place) => parseEndpointPeer(reader, item, place, scope));
   each(names.entities, (item, place) => parseEntity(reader, item, place));
   each(names.cidr, (item, place) => parseCidr(reader, item, place));
-  each(names.cidrSet, (item, place) => parseCidrRule(reader, item, place));
+  each(names.cidrSet, (item, place) => {
+    if (!isGroupRule(item)) return parseCidrRule(reader, item, place);
+    const group = parseGroupRule(reader, item, place);
+    if (group !== undefined) groups.push(group);
+    return undefined;
+  });
   const nonEmpty = [...given.keys()].filter((name) => Array.isArray(fields[name]) && fields[name].length > 0);
   if (nonEmpty.length > 1)
     reader.error(
@@ -78,7 +91,36 @@ export function parsePeers(
       `give ${nonEmpty[1]} an item of its own, with its own toPorts`,
       "key",
     );
-  return given.size === 0 ? "any" : [...given.values()].flat();
+  return { peers: given.size === 0 ? "any" : [...given.values()].flat(), groups };
+}
+
+function isGroupRule(item: unknown): boolean {
+  const { cidr, cidrGroupRef, cidrGroupSelector } = (item ?? {}) as Fields;
+  return cidr === undefined && (cidrGroupRef !== undefined || cidrGroupSelector !== undefined);
+}
+
+/** `{cidrGroupRef | cidrGroupSelector, except}`. */
+function parseGroupRule(reader: Reader, value: unknown, path: string): GroupPeer | undefined {
+  const fields = reader.object(value, path, "cidrRule");
+  if (fields === undefined) return undefined;
+  const except: Prefix[] = [];
+  for (const [i, item] of (reader.list(fields, path, "except") ?? []).entries()) {
+    const prefix = readPrefix(reader, item, `${at(path, "except")}[${i}]`);
+    if (prefix !== undefined) except.push(prefix);
+  }
+  const selector = reader.field(fields, path, "cidrGroupSelector");
+  const name = reader.string(fields, path, "cidrGroupRef");
+  if (selector !== undefined && name !== undefined)
+    reader.error(
+      path,
+      "conflict",
+      "more than one of cidr, cidrGroupRef, or cidrGroupSelector may not be set",
+      "keep cidrGroupRef",
+    );
+  if (name !== undefined) return { group: name, except, path };
+  const place = at(path, "cidrGroupSelector");
+  const requirements = parseSelector(reader, selector, place, (key) => ({ source: "any", key }));
+  return requirements && { group: createSelector(requirements), except, path };
 }
 
 function parseEndpointPeer(reader: Reader, value: unknown, path: string, scope: PeerScope): Peer | undefined {
@@ -144,7 +186,6 @@ export function parseCidrRule(
   const groups = ["cidrGroupRef", "cidrGroupSelector"].filter(
     (key) => shape === "cidrRule" && fields[key] !== undefined,
   );
-  if (fields.cidr === undefined && groups.length > 0) return undefined;
   if (fields.cidr !== undefined && groups.length > 0)
     reader.error(
       path,

@@ -227,11 +227,12 @@ function parseSpec(reader: Reader, value: unknown, path: string, object: ObjectR
       has[direction] = true;
       const itemFields = reader.object(item, place, section);
       if (itemFields === undefined) continue;
-      const peers = parsePeers(reader, itemFields, place, direction === "ingress" ? "from" : "to", scope);
+      const { peers, groups } = parsePeers(reader, itemFields, place, direction === "ingress" ? "from" : "to", scope);
       const ports = parsePorts(reader, itemFields, place, action);
       // Without peers and ports a statement of Cilium's says nothing at all: it only switches default deny on.
       const selectsNoOne = peers === "any" && ports === "any";
-      statements.push({ direction, action, ref: { ...about, path: place }, peers: selectsNoOne ? [] : peers, ports });
+      const who = { peers: selectsNoOne ? [] : peers, ...(groups.length === 0 ? {} : { groups }) };
+      statements.push({ direction, action, ref: { ...about, path: place }, ...who, ports });
     }
   }
   if (!has.ingress && !has.egress)

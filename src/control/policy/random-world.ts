@@ -6,10 +6,12 @@ import {
   type Identity,
   type Label,
   type NumericIdentity,
+  parsePrefix,
   Reserved,
   type ReservedName,
   reservedLabels,
 } from "#core/model";
+import { parseCidrGroup } from "./cidr-group.ts";
 import type { NaiveFlow } from "./naive.ts";
 import { parsePolicy } from "./parse.ts";
 
@@ -50,6 +52,8 @@ export interface RandomWorld {
   readonly pods: readonly Identity[];
   /** Policy objects as they come from YAML, all valid. */
   readonly objects: readonly object[];
+  /** CIDR groups, which the policies name. */
+  readonly groups: readonly object[];
 }
 
 const namespaces = ["default", "shop"];
@@ -77,7 +81,9 @@ export function randomWorld(random: Random): RandomWorld {
       throw new Error(`random policy ${i} is refused: ${JSON.stringify([parsed.problems, object])}`);
     objects.push(object);
   }
+  const groups = randomGroups(random);
   const prefixes = createPrefixIdentities();
+  const inGroups = groups.flatMap((group) => parseCidrGroup(group)?.group.prefixes ?? []);
   const wanted = objects
     .flatMap((object) => {
       const parsed = parsePolicy(object);
@@ -86,11 +92,11 @@ export function randomWorld(random: Random): RandomWorld {
     .flatMap((rule) => rule.statements)
     .flatMap(({ peers }) => (peers === "any" ? [] : peers))
     .flatMap((peer) => (peer.kind === "cidr" ? [peer.prefix, ...peer.except] : []));
-  prefixes.update(wanted);
+  prefixes.update([...wanted, ...inGroups, ...cidrs.slice(1, 4).map((text) => parsePrefix(text)!)]);
   const reserved = (Object.keys(Reserved) as ReservedName[])
     .filter((name) => name !== "unknown")
     .map((name): Identity => ({ id: Reserved[name], labels: reservedLabels(name) }));
-  return { identities: [...pods, ...reserved, ...prefixes.list()], pods, objects };
+  return { identities: [...pods, ...reserved, ...prefixes.list()], pods, objects, groups };
 }
 
 function randomPod(random: Random, id: NumericIdentity): Identity {
@@ -134,6 +140,23 @@ function randomPeerSelector(random: Random): object {
     selector.matchLabels["io.cilium.k8s.namespace.labels.team"] = random.pick(["red", "blue"]);
   if (random.chance(5)) selector.matchLabels["reserved:host"] = "";
   return selector;
+}
+
+/** In Cilium's policies the prefixes may also come from a group, which is there or not. */
+function randomCidrSet(random: Random): object {
+  if (random.chance(60)) return randomCidrRule(random);
+  const except = random.chance(30) ? { except: [random.pick(cidrs.slice(1, 4))] } : {};
+  if (random.chance(50)) return { cidrGroupRef: random.pick(["lan", "partners", "nowhere"]), ...except };
+  return { cidrGroupSelector: { matchLabels: { trust: random.pick(["yes", "no"]) } }, ...except };
+}
+
+function randomGroups(random: Random): object[] {
+  return ["lan", "partners", "others"].map((name) => ({
+    apiVersion: "cilium.io/v2",
+    kind: "CiliumCIDRGroup",
+    metadata: { name, labels: { trust: random.pick(["yes", "no"]) } },
+    spec: { externalCIDRs: random.list(0, 3, () => random.pick(cidrs)) },
+  }));
 }
 
 function randomCidrRule(random: Random): { cidr: string; except?: string[] } {
@@ -184,7 +207,7 @@ function randomItem(random: Random, direction: Direction, action: "allow" | "den
     () => ({ [`${side}Endpoints`]: random.list(1, 2, () => randomPeerSelector(random)) }),
     () => ({ [`${side}Entities`]: random.list(1, 2, () => random.pick(entities)) }),
     () => ({ [`${side}CIDR`]: random.list(1, 2, () => random.pick(cidrs)) }),
-    () => ({ [`${side}CIDRSet`]: random.list(1, 2, () => randomCidrRule(random)) }),
+    () => ({ [`${side}CIDRSet`]: random.list(1, 2, () => randomCidrSet(random)) }),
   ])();
   return { ...peers, ...randomPorts(random, action) };
 }

@@ -185,8 +185,6 @@ const alternatives: Readonly<Record<string, string>> = {
   toRequires: "add the labels to every selector of toEndpoints instead",
   toFQDNs: "name the addresses with toCIDR, or allow toEntities: [world] on the ports that are needed",
   toServices: "select the pods behind the service with toEndpoints; outside of the cluster use toCIDR",
-  cidrGroupRef: "write the group's prefixes out, one cidr each",
-  cidrGroupSelector: "write the groups' prefixes out, one cidr each",
   fromNodes: "use fromEntities: [host, remote-node]",
   toNodes: "use toEntities: [host, remote-node]",
   dns: "allow port 53 without dns rules: names are then not filtered",

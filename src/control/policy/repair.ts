@@ -24,8 +24,7 @@ type Json = Record<string, unknown>;
  * nothing is wrong, or if what is wrong can't be guessed: the result is a valid policy.
  */
 export function repairPolicy(object: unknown, options: ParseOptions = {}): Repair | undefined {
-  if (!isMap(object) || !isCilium(object.kind) || parsePolicy(object, options).kind === "accepted")
-    return undefined;
+  if (!isMap(object) || !isCilium(object.kind) || parsePolicy(object, options).kind === "accepted") return undefined;
   const copy = structuredClone(object) as Json;
   const workshop = new Workshop();
   workshop.object(copy);

@@ -62,6 +62,14 @@ export type Peer =
   | { readonly kind: "entity"; readonly entity: EntityName; readonly path: string }
   | { readonly kind: "cidr"; readonly prefix: Prefix; readonly except: readonly Prefix[]; readonly path: string };
 
+/** Peers by a CiliumCIDRGroup: its name, or a selector of groups by their labels. */
+export interface GroupPeer {
+  readonly group: string | Selector;
+  /** Prefixes that are not meant, whatever the group says. */
+  readonly except: readonly Prefix[];
+  readonly path: string;
+}
+
 /** What a port list says of the transport. Protocols are numbers of IP; ports are host order. */
 export type PortMatch =
   | {
@@ -111,6 +119,8 @@ export interface Statement {
   readonly ref: RuleRef;
   /** "any": no restriction. An empty list: no one. Otherwise whoever one of them selects. */
   readonly peers: "any" | readonly Peer[];
+  /** Groups whose prefixes are peers, too; they may change, and need not be there. The engine adds them to `peers`. */
+  readonly groups?: readonly GroupPeer[];
   /** "any": no restriction, ICMP included. Otherwise what one of them lists. */
   readonly ports: "any" | readonly PortList[];
 }

@@ -27,6 +27,8 @@ export interface ApplyFlags {
 }
 
 const fieldManager = "tsilium";
+/** Kinds that the agent makes policy of: what `--wait` waits for. */
+const isWaitedFor = (kind: string): boolean => isPolicyKind(kind) || kind === "CiliumCIDRGroup";
 
 /** Creates or updates every object of the files. If one is refused by the check, nothing is sent. */
 export async function apply(flags: ApplyFlags): Promise<number> {
@@ -138,7 +140,7 @@ async function waitUntilEnforced(
   applied: readonly { readonly written: WrittenObject; readonly object: KubeObject }[],
   timeoutMs: number,
 ): Promise<number> {
-  const policies = applied.filter(({ written }) => isPolicyKind(written.resource.kind));
+  const policies = applied.filter(({ written }) => isWaitedFor(written.resource.kind));
   return withAgent(async (agent) => {
     let code: number = ExitCode.ok;
     for (const { written, object } of policies) {
@@ -198,7 +200,7 @@ export async function deleteObjects(words: readonly string[], flags: DeleteFlags
   });
   if (flags.wait !== true || code !== ExitCode.ok) return code;
   return withAgent(async (agent) => {
-    for (const { resource, name, namespace } of targets.filter(({ resource }) => isPolicyKind(resource.kind))) {
+    for (const { resource, name, namespace } of targets.filter(({ resource }) => isWaitedFor(resource.kind))) {
       const result = await agent.waitForPolicy({
         kind: resource.kind,
         name,

@@ -110,6 +110,7 @@ const middle: { readonly [K in Kind]?: readonly Column<KubeKinds[K]>[] } = {
   ],
   AdminNetworkPolicy: [validity, { title: "PRIORITY", cell: ({ spec }) => text(spec.priority) }],
   BaselineAdminNetworkPolicy: [validity],
+  CiliumCIDRGroup: [{ title: "CIDRS", cell: ({ spec }) => text(spec.externalCIDRs.join(",")) }],
   CiliumIdentity: [
     {
       title: "LABELS",
