@@ -20,6 +20,7 @@ export {
   type LoadOptions,
   type MapSpec,
   MapType,
+  mapTypeName,
   type Neighbour,
   type Netlink,
   type NetworkChange,

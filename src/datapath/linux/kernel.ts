@@ -41,6 +41,15 @@ export const MapType = {
 /** A map type's number; may be one without a name here. */
 export type MapType = number;
 
+/** A map type for people, as bpftool writes it: `lru_hash`, `lpm_trie`; the number for a type that we don't use. */
+export function mapTypeName(type: MapType): string {
+  return (
+    Object.entries(MapType)
+      .find(([, number]) => number === type)?.[0]
+      .toLowerCase() ?? String(type)
+  );
+}
+
 /** BPF_F_NO_PREALLOC: entries are allocated when they are made. */
 export const NO_PREALLOC = 1;
 
