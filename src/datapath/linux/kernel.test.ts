@@ -23,7 +23,7 @@ const probe: FakeObject = {
       mark: mark + ingressIfindex + 1,
     }),
     report({ packet }, maps) {
-      const record = new BigUint64Array([BigInt(packet.length)]);
+      const record = new BigUint64Array([BigInt(packet.length), BigInt(packet.length)]);
       maps.records!.records.push(new Uint8Array(record.buffer));
       return { result: 0 };
     },

@@ -14,8 +14,9 @@ const LENGTH = 0x3fffffff;
 const HEADER = 8;
 
 /**
- * A BPF ring buffer read in place: https://docs.kernel.org/bpf/ringbuf.html. The kernel maps the data twice in a row, so a
- * record that wraps is contiguous. The kernel orders its writes with release stores on the producer position and on each
+ * A BPF ring buffer read in place: https://docs.kernel.org/bpf/ringbuf.html. The kernel would map the data twice in a row, so
+ * that a record which wraps is contiguous; that would be resident memory of ours once more, so we map it once and copy the
+ * one record in each turn that wraps. The kernel orders its writes with release stores on the producer position and on each
  * record's header; Atomics give the matching loads.
  */
 export class RealRingBuffer implements RingBuffer {
@@ -32,7 +33,7 @@ export class RealRingBuffer implements RingBuffer {
     this.capacityBytes = size;
     this.#fd = map.fd;
     const consumer = this.#map(PAGE, PROT_READ_WRITE, 0);
-    const producer = this.#map(PAGE + 2 * size, PROT_READ, PAGE);
+    const producer = this.#map(PAGE + size, PROT_READ, PAGE);
     this.#consumer = new BigInt64Array(consumer, 0, 1);
     this.#producer = new BigInt64Array(producer, 0, 1);
     this.#headers = new Int32Array(producer, PAGE);
@@ -59,12 +60,19 @@ export class RealRingBuffer implements RingBuffer {
         position += (length + HEADER + 7) & ~7;
         if ((header & DISCARDED) !== 0) continue;
         count++;
-        record(this.#view, at + HEADER, length);
+        if (at + HEADER + length <= this.capacityBytes) record(this.#view, at + HEADER, length);
+        else record(this.#copyOfWrapped(at + HEADER, length), 0, length);
       }
     } finally {
       Atomics.store(this.#consumer, 0, BigInt(position));
     }
     return count;
+  }
+
+  #copyOfWrapped(at: number, length: number): DataView {
+    const bytes = new Uint8Array(length);
+    for (let i = 0; i < length; i++) bytes[i] = this.#view.getUint8((at + i) % this.capacityBytes);
+    return new DataView(bytes.buffer);
   }
 
   onReadable(callback: () => void): () => void {

@@ -324,8 +324,9 @@ export function kernelBehaviour(title: string, open: () => SuiteSubject): void {
       const drained = (ring: ReturnType<Kernel["bpf"]["openRingBuffer"]>, limit?: number) => {
         const records: bigint[] = [];
         ring.drain((view, offset, length) => {
-          assert.equal(length, 8);
+          assert.equal(length, 16);
           records.push(view.getBigUint64(offset, true));
+          assert.equal(view.getBigUint64(offset + 8, true), records.at(-1));
         }, limit);
         return records;
       };
@@ -334,7 +335,7 @@ export function kernelBehaviour(title: string, open: () => SuiteSubject): void {
         "hands records over in order, once",
         withRing((report, ring) => {
           for (const length of [60, 61, 62]) report(length);
-          assert.equal(ring.backlogBytes, 48);
+          assert.equal(ring.backlogBytes, 72);
           assert.deepEqual(drained(ring, 2), [60n, 61n]);
           assert.deepEqual(drained(ring), [62n]);
           assert.deepEqual(drained(ring), []);
