@@ -1,6 +1,5 @@
 /** `tsilium agent`: from arguments to a running agent, and to its end. */
 import { mkdirSync } from "node:fs";
-import { setFlagsFromString } from "node:v8";
 import type { CleanupResult, ComponentStatus } from "#contracts/agent";
 import { routerAddress } from "#control/endpoint";
 import { createLogger, errorCode, errorMessage, returnIdleMemory, TsiliumError } from "#core/runtime";
@@ -41,8 +40,6 @@ export async function runAgent(argv: readonly string[], env: Environment): Promi
     process.stdout.write(agentUsage);
     return 0;
   }
-  // The young generation stays small: 10 MB less on every node, for collections that an agent at rest hardly makes.
-  setFlagsFromString("--semi-space-growth-factor=1");
   const log = createLogger("agent");
   let options: AgentOptions;
   try {
