@@ -30,6 +30,7 @@ import {
   reservedName,
 } from "#core/model";
 import { type Reconciler, TsiliumError } from "#core/runtime";
+import { mapTypeName } from "#datapath/linux";
 import { type MapName, mapDefinitions } from "#datapath/maps";
 import type { AgentOperations } from "./local-api.ts";
 import type { NodeAgent } from "./node-agent.ts";
