@@ -2,9 +2,9 @@
 import colours from "picocolors";
 import { diagnose, type Finding } from "#apps/doctor";
 import { createAgentClient, type ForeignProgram } from "#contracts/agent";
-import { errorCode, instancePaths } from "#core/runtime";
+import { errorCode, instancePaths, proseColumns } from "#core/runtime";
 import { ExitCode } from "../exit-codes.ts";
-import { type Column, formatTable, note, print, printStructured } from "../output.ts";
+import { type Column, formatTable, note, print, printProse, printStructured } from "../output.ts";
 
 const mark = ({ state, required, group }: Finding): string => {
   if (state === "works") return colours.green("works");
@@ -13,13 +13,27 @@ const mark = ({ state, required, group }: Finding): string => {
   return required ? colours.red("missing") : colours.yellow("missing");
 };
 
-const columns: readonly Column<Finding>[] = [
+const what: readonly Column<Finding>[] = [
   { title: "FEATURE", cell: ({ name }) => name },
   { title: "STATE", cell: mark },
   { title: "SINCE", cell: ({ since }) => since ?? "" },
-  { title: "TRIED BY", cell: ({ how }) => colours.dim(how) },
-  { title: "FOUND", cell: ({ detail }) => (detail ?? "").split("\n")[0]!.slice(0, 72) },
 ];
+const how: Column<Finding> = { title: "TRIED BY", cell: (finding) => colours.dim(finding.how) };
+const found = (columns: number): Column<Finding> => ({
+  title: "FOUND",
+  cell: ({ detail = "" }) => detail.split("\n")[0]!.slice(0, columns),
+});
+const widest = 72;
+/** Below this the table would break; how each thing was tried gives way then. */
+const comfortable = 150;
+
+/** What is found, as wide as there is room for; what is missing stands below the tables in full. */
+function columnsFor(rows: readonly Finding[]): readonly Column<Finding>[] {
+  const columns = proseColumns(process.stdout);
+  if (columns === undefined || columns >= comfortable) return [...what, how, found(widest)];
+  const taken = Math.max(...rows.map(({ name }) => name.length)) + "   missing   SINCE   ".length + 2;
+  return [...what, found(Math.max(12, Math.min(widest, columns - taken)))];
+}
 
 const groups: Readonly<Record<Finding["group"], string>> = {
   machine: "Machine",
@@ -39,13 +53,13 @@ export async function doctor(flags: { readonly output: "text" | "json" | "yaml" 
   }
   for (const [group, title] of Object.entries(groups)) {
     const rows = findings.filter((finding) => finding.group === group);
-    if (rows.length > 0) print(`${colours.bold(title)}\n${indent(formatTable(columns, rows))}\n`);
+    if (rows.length > 0) print(`${colours.bold(title)}\n${indent(formatTable(columnsFor(rows), rows))}\n`);
   }
   const missing = findings.filter(({ state }) => state === "missing");
   if (missing.length > 0) {
     print(colours.bold("What is missing, and what that costs"));
     for (const one of missing)
-      print(`  ${one.name}: ${one.cost}${one.detail === undefined ? "" : `\n    ${colours.dim(one.detail)}`}`);
+      printProse(`  ${one.name}: ${one.cost}${one.detail === undefined ? "" : `\n    ${colours.dim(one.detail)}`}`);
     print("");
   }
   if (foreignPrograms.length > 0) {
