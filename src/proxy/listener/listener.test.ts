@@ -248,10 +248,9 @@ describe("the proxy's connections", { timeout: 30_000 }, () => {
       }
     };
     send();
-    await sleep(500);
-    const before = written;
-    await sleep(200);
-    assert.equal(written, before);
+    // How soon the buffers between the two are full depends on what else the machine does.
+    for (let before = -1; written !== before && written < 200e6; await sleep(300)) before = written;
+    assert.ok(written < 50e6, `${written} bytes were taken`);
     client.destroy();
   });
 
