@@ -81,6 +81,8 @@ export async function serveLocalApi(
   const server = builtinHttp().createServer((incoming, answer) => {
     void handle(operations, incoming, answer, onProblem);
   });
+  // A client that was busy with other things must not find its connection closed when it asks again.
+  server.keepAliveTimeout = 0;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(socketPath, resolve);
