@@ -40,7 +40,7 @@ export const bench: Bench = {
       node = await TestNode.start();
       const paths: Path[] = [{ name: "routed veth", measure: (mode, s, family) => routed.measure(mode, s, family) }];
       for (const rules of [0, 10, 1000]) paths.push(await workloadPath(node, rules, servers));
-      return measureAll(paths, node, context);
+      return [...measureAll(paths, context), await exported(node)];
     } finally {
       for (const server of servers) server.kill("SIGKILL");
       await node?.close();
@@ -49,7 +49,7 @@ export const bench: Bench = {
   },
 };
 
-function measureAll(paths: readonly Path[], node: TestNode, context: BenchContext): Figure[] {
+function measureAll(paths: readonly Path[], context: BenchContext): Figure[] {
   const seconds = context.seconds * 0.2;
   const figures: Figure[] = [];
   for (const { mode, family, title, goal } of [
@@ -95,9 +95,20 @@ function measureAll(paths: readonly Path[], node: TestNode, context: BenchContex
           .join(" ")} ${unit}`,
       );
   }
-  const flows = JSON.parse(node.cli(["status", "-o", "json"])) as { components: { name: string; message: string }[] };
-  context.log(`observer: ${flows.components.find(({ name }) => name === "observer")?.message}`);
   return figures;
+}
+
+/** How many of the verdicts that the kernel reported were read by the observer. */
+async function exported(node: TestNode): Promise<Figure> {
+  const metrics = await node.client.metrics();
+  const sum = (name: string) =>
+    [...metrics.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\d+)$`, "gm"))].reduce(
+      (total, [, n]) => total + Number(n),
+      0,
+    );
+  const [seen, lost] = [sum("hubble_flows_processed_total"), sum("hubble_lost_events_total")];
+  const share = (100 * seen) / (seen + lost);
+  return { name: "verdicts that reached the observer", value: share, unit: "%", goal: ">= 100 %", met: lost === 0 };
 }
 
 /** Two workloads with as many rules at each end; the rule that lets them talk is the last one. */
