@@ -139,6 +139,10 @@ export async function openNodeAgent(
   });
   const workloads = createWorkloads({
     kube: () => mustBeConnected().kube,
+    async deletePod(namespace, name) {
+      if (!connected) throw notReady();
+      await connected.kube.delete("Pod", { namespace, name });
+    },
     netns: datapath.kernel.netns,
     records: openRecordFolder(join(paths.runDir, "workloads")),
     nodeName: options.nodeName,
@@ -155,7 +159,22 @@ export async function openNodeAgent(
 
   function mustBeConnected(): Connected {
     if (connected && targets) return connected;
-    throw new TsiliumError("AGENT_NOT_READY", `the agent is not ready yet: it waits for ${waitingFor}`);
+    throw notReady();
+  }
+
+  function notReady(): TsiliumError {
+    return new TsiliumError("AGENT_NOT_READY", `the agent is not ready yet: it waits for ${waitingFor}`);
+  }
+
+  /** Objects of workloads that ended while no agent, or no API server, was there to say so. */
+  async function removeEndedPods({ kube, objects }: Connected): Promise<void> {
+    const alive = new Set(workloads.list().map((one) => containerIdOf(one.namespace, one.name)));
+    for (const pod of [...objects.pods.table.values()]) {
+      const { namespace = "default", name = "" } = pod.metadata;
+      if (!isWorkloadOf(pod, options.nodeName) || alive.has(containerIdOf(namespace, name))) continue;
+      log.info({ namespace, name }, "pod object of a workload that has ended removed");
+      await kube.delete("Pod", { namespace, name });
+    }
   }
 
   // ------------------------------------------------------------------ endpoints: labels, identities, interfaces
@@ -395,6 +414,7 @@ export async function openNodeAgent(
       await new Promise((resolve) => setImmediate(resolve));
       waitingFor = "workloads of an earlier agent";
       await workloads.restore();
+      await removeEndedPods(connected);
       for (const endpoint of [...store.table.values()]) {
         if (podOf(endpoint)) continue;
         log.info({ endpoint: endpoint.id, pod: endpoint.pod }, "endpoint without a pod removed");

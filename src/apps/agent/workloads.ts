@@ -21,6 +21,8 @@ const firstProcessMs = 60_000;
 export interface WorkloadHost {
   /** Throws AGENT_NOT_READY while the API server has not been seen. */
   readonly kube: () => KubeClient;
+  /** Of a workload that has ended; possible from the moment the API server is known. Throws while it is not. */
+  readonly deletePod: (namespace: string, name: string) => Promise<void>;
   readonly netns: NetworkNamespaces;
   readonly records: RecordFolder;
   readonly nodeName: string;
@@ -148,7 +150,7 @@ export function createWorkloads(host: WorkloadHost): Workloads {
     host.records.delete(fileName(w.namespace, w.name));
     running.delete(fileName(w.namespace, w.name));
     try {
-      await host.kube().delete("Pod", { namespace: w.namespace, name: w.name });
+      await host.deletePod(w.namespace, w.name);
     } catch (error) {
       // Without the API server the object stays; the next start of an agent removes it.
       host.log.warn({ namespace: w.namespace, name: w.name, error: errorMessage(error) }, "pod object not deleted");

@@ -41,6 +41,23 @@ test("a refusal of the agent arrives with its code, message and details", async 
   server.close();
 });
 
+test("connections that the agent closed while we did not look are made anew", async () => {
+  const path = socketPath();
+  const server = await serve(path, 200, { ready: true });
+  const client = createAgentClient(path);
+  // Several at once leave several connections.
+  await Promise.all([client.status(), client.status(), client.status()]);
+  const closed = new Promise((resolve) => server.once("close", resolve));
+  server.close();
+  server.closeAllConnections();
+  await closed;
+  // In the same turn as the end of the old one: our side has not noticed yet.
+  const next = await serve(path, 200, { ready: true });
+  assert.equal((await client.status()).ready, true);
+  client.close();
+  next.close();
+});
+
 test("names are escaped in paths and waits become queries", async () => {
   const path = socketPath();
   const seen: string[] = [];

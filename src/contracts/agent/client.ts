@@ -37,8 +37,14 @@ export function createAgentClient(socketPath: string): AgentClient {
     return (type.startsWith("application/json") ? JSON.parse(text) : text) as T;
   }
 
-  function exchange(method: string, path: string, body: unknown, timeoutMs: number) {
-    return new Promise<{ status: number; text: string; type: string }>((resolve, reject) => {
+  interface Answer {
+    readonly status: number;
+    readonly text: string;
+    readonly type: string;
+  }
+
+  function exchange(method: string, path: string, body: unknown, timeoutMs: number): Promise<Answer> {
+    return new Promise((resolve, reject) => {
       const payload = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
       const outgoing = request(
         {
@@ -67,7 +73,12 @@ export function createAgentClient(socketPath: string): AgentClient {
           new TsiliumError("AGENT_TIMEOUT", `the agent did not answer ${method} ${path} within ${timeoutMs} ms`),
         ),
       );
-      outgoing.on("error", (error) => reject(unreachable(error, socketPath)));
+      outgoing.on("error", (error) => {
+        // A kept-alive connection that the agent has closed meanwhile: nothing was processed, another will do. A new one is not reused.
+        const stale = outgoing.reusedSocket && ["ECONNRESET", "EPIPE"].includes(errorCode(error) ?? "");
+        if (stale) resolve(exchange(method, path, body, timeoutMs));
+        else reject(unreachable(error, socketPath));
+      });
       outgoing.end(payload);
     });
   }

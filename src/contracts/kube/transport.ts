@@ -60,7 +60,7 @@ export function createTransport(access: KubeAccess): Transport {
     return fileToken.value;
   }
 
-  async function open(request: KubeRequest, retried = false): Promise<IncomingMessage> {
+  async function open(request: KubeRequest): Promise<IncomingMessage> {
     const bearer = await token();
     const payload = request.body === undefined ? undefined : Buffer.from(JSON.stringify(request.body));
     let outgoing: ClientRequest | undefined;
@@ -92,8 +92,8 @@ export function createTransport(access: KubeAccess): Transport {
         outgoing.end(payload);
       });
     } catch (cause) {
-      // A kept-alive connection that the server has just closed: nothing was processed, a new one will do.
-      if (!retried && outgoing?.reusedSocket && !request.signal?.aborted && isReset(cause)) return open(request, true);
+      // A kept-alive connection that the server has closed: nothing was processed, another will do. A new one is not reused.
+      if (outgoing?.reusedSocket && !request.signal?.aborted && isReset(cause)) return open(request);
       throw unreachable(access.server, request, cause);
     }
   }
