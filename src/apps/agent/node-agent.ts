@@ -173,7 +173,10 @@ export async function openNodeAgent(
       const { namespace = "default", name = "" } = pod.metadata;
       if (!isWorkloadOf(pod, options.nodeName) || alive.has(containerIdOf(namespace, name))) continue;
       log.info({ namespace, name }, "pod object of a workload that has ended removed");
-      await kube.delete("Pod", { namespace, name });
+      await kube.delete("Pod", { namespace, name }).catch((error: unknown) => {
+        // The next start tries again; enforcement must not wait for it.
+        log.warn({ namespace, name, error: errorMessage(error) }, "pod object not deleted");
+      });
     }
   }
 

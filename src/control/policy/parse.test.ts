@@ -209,6 +209,14 @@ for (const [name, object, path, message, hint] of messages)
     assert.match(found.hint, hint);
   });
 
+test("a section of the wrong type is refused for that, not for being absent", () => {
+  const parsed = parsePolicy(policy({ ...subject, ingress: { fromEndpoints: [{}] } }));
+  assert.deepEqual(
+    parsed.problems.map(({ code, path }) => [code, path]),
+    [["wrong-type", "spec.ingress"]],
+  );
+});
+
 test("all problems are returned at once", () => {
   const parsed = parsePolicy(
     ingress({ fromEntities: ["x", "y"], toPorts: [{ ports: [{ port: "x y" }, { port: "70000" }] }] }),

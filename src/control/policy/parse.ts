@@ -235,7 +235,10 @@ function parseSpec(reader: Reader, value: unknown, path: string, object: ObjectR
       statements.push({ direction, action, ref: { ...about, path: place }, ...who, ports });
     }
   }
-  if (!has.ingress && !has.egress)
+  // One of another type is refused as such already; "none" would be untrue.
+  const isMeant = ([section]: (typeof sections)[number]) =>
+    fields[section] !== undefined && fields[section] !== null && !Array.isArray(fields[section]);
+  if (!has.ingress && !has.egress && !sections.some(isMeant))
     reader.error(
       path,
       "missing-field",
