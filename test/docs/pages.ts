@@ -21,8 +21,11 @@ export interface Step {
 
 /** All pages that people follow, by their path. */
 export function guidePages(): readonly string[] {
-  const guide = readdirSync(join(root, "docs/guide")).filter((name) => name.endsWith(".md"));
-  return ["README.md", "CONTRIBUTING.md", "examples/README.md", ...guide.map((name) => `docs/guide/${name}`)];
+  const pages = (folder: string) =>
+    readdirSync(join(root, folder))
+      .filter((name) => name.endsWith(".md"))
+      .map((name) => `${folder}/${name}`);
+  return ["README.md", "CONTRIBUTING.md", "examples/README.md", ...pages("docs/guide"), ...pages("docs/debug")];
 }
 
 /** The steps of a page. Throws if a block does not say how it is run. */
