@@ -30,7 +30,12 @@ describe("the agent's local API", () => {
   });
 
   test("the status says what runs, how much there is of it, and that all of it is in force", async () => {
-    const status = await node.client.status();
+    let status = await node.client.status();
+    // A label or address that came a moment ago may still be on its way.
+    for (let i = 0; i < 100 && status.policy.realised !== status.policy.computed; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      status = await node.client.status();
+    }
     assert.equal(status.ready, true);
     assert.deepEqual([status.counts.endpoints, status.counts.endpointsReady, status.counts.policies], [2, 2, 1]);
     assert.equal(status.addresses.ipv4, "192.0.2.1");
