@@ -31,5 +31,7 @@ async function policyValidator() {
 }
 
 process.exitCode = await main();
+// A pipe takes only so much at once: what the reader has not had yet must not be lost.
+if (process.stdout.writableLength > 0) await new Promise((resolve) => process.stdout.write("", resolve));
 // What outlives its purpose (idle connections, timers) doesn't keep a finished program alive.
 process.exit();
