@@ -39,6 +39,8 @@ export interface NodeDatapath {
   readonly interfaces: Reconciler<EndpointId>;
   readonly node: Reconciler<"node">;
   setNode(plan: NodePlan): void;
+  /** Looks for what others have undone of the node's and the endpoints' interfaces and routes, and has it made again; returns the endpoints. */
+  repair(): readonly EndpointId[];
   /** Starts to carry policy; the rows must be complete, for the first round removes what is in none. */
   startPolicy(
     endpointRows: ReadableTable<EndpointId, EndpointRow>,
@@ -110,6 +112,13 @@ export async function openNodeDatapath(options: {
     interfaces,
     node,
     setNode,
+    repair() {
+      // The node's part is a handful of requests, all of which may be repeated: cheaper made than compared.
+      node.again(["node"]);
+      const damaged = interfaceTarget.damaged();
+      interfaces.again(damaged);
+      return damaged;
+    },
     startPolicy(endpointRows, ipcacheRows) {
       const endpoints = createReconciler({ table: endpointRows, operations: endpointTarget.operations });
       const ipcache = createReconciler({

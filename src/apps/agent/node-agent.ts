@@ -350,6 +350,7 @@ export async function openNodeAgent(
 
   const nodeTimer = setInterval(() => {
     reclaimHooks();
+    repairInterfaces();
     const next = observeNode(datapath.kernel, options);
     if (sameNodePlan(plan, next)) return;
     plan = next;
@@ -365,6 +366,15 @@ export async function openNodeAgent(
         log.warn({ devices }, "our programs were taken off these devices or overtaken there; put back");
     } catch (error) {
       log.warn({ error: errorMessage(error) }, "hooks not looked at");
+    }
+  }
+  function repairInterfaces(): void {
+    try {
+      const endpoints = datapath.repair();
+      if (endpoints.length > 0)
+        log.warn({ endpoints }, "interfaces or routes of these endpoints were changed; made again");
+    } catch (error) {
+      log.warn({ error: errorMessage(error) }, "interfaces not looked at");
     }
   }
   const { ct4, ct6, nat } = datapath.loaded.maps;
@@ -424,6 +434,7 @@ export async function openNodeAgent(
         if (endpoint.containerId.startsWith("workload:")) stopWorkload(endpoint.pod.namespace, endpoint.pod.name);
         await disconnect(endpoint.containerId);
       }
+      await connected.writer.pruneEndpoints((namespace, name) => store.ofPod(namespace, name) !== undefined);
       waitingFor = "identities of endpoints";
       // Until each has one, the first round would take away what is in force for it.
       for (let waitedMs = 0; waitedMs < connectMs; waitedMs += 10) {

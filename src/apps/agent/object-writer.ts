@@ -12,6 +12,8 @@ import type { JudgedPolicy, PolicyObject } from "./policies.ts";
 export interface ObjectWriter {
   endpoint(endpoint: Endpoint, policy: PolicySet | undefined, pod: Pod | undefined): void;
   endpointGone(endpoint: Endpoint): void;
+  /** Deletes the CiliumEndpoints of this node behind which there is no endpoint: an earlier agent was ended before it could. */
+  pruneEndpoints(hasEndpoint: (namespace: string, name: string) => boolean): Promise<void>;
   policy(object: PolicyObject, judged: JudgedPolicy): void;
   policyGone(object: PolicyObject): void;
   node(addresses: { readonly ipv4?: string; readonly ipv6?: string }): void;
@@ -98,6 +100,18 @@ export function createObjectWriter(kube: KubeClient, options: AgentOptions, log:
       write(key, "gone", () => kube.delete("CiliumEndpoint", { namespace, name }));
       written.delete(key);
       written.delete(`Pod/${namespace}/${name}/${uid}`);
+    },
+    async pruneEndpoints(hasEndpoint) {
+      try {
+        for (const { metadata, status } of (await kube.list("CiliumEndpoint")).items) {
+          const { namespace = "default", name = "", uid = "" } = metadata;
+          if (status?.networking?.node !== options.nodeName || hasEndpoint(namespace, name)) continue;
+          await kube.delete("CiliumEndpoint", { namespace, name }, { uid });
+        }
+      } catch (error) {
+        if (!(error instanceof TsiliumError)) throw error;
+        log.warn({ error: errorMessage(error) }, "CiliumEndpoints of former workloads not deleted");
+      }
     },
     policy(object, judged) {
       // Kubernetes' own policy has no status.

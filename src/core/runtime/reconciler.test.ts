@@ -147,3 +147,17 @@ test("a failing prune is named and does not stop the rows", async () => {
   assert.equal(target.held.get("a"), 1);
   reconciler.close();
 });
+
+test("rows are carried again where somebody else has changed the target", async () => {
+  const table = new Table<string, number>("rows");
+  const target = createTarget();
+  table.set("a", 1);
+  table.set("b", 2);
+  const reconciler = createReconciler({ table, operations: target.operations });
+  await reconciler.settled();
+  target.held.clear();
+  reconciler.again(["a", "never"]);
+  await reconciler.settled();
+  assert.deepEqual([...target.held], [["a", 1]]);
+  reconciler.close();
+});

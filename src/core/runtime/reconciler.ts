@@ -33,8 +33,8 @@ export interface Reconciler<K> {
   settled(): Promise<void>;
   /** Why the last pruning failed, if it did; it is tried again by itself. */
   readonly pruneProblem: string | undefined;
-  /** Prunes at the next round, as at the start. */
-  resync(): void;
+  /** Carries these rows again, as if they had changed: somebody else has laid hands on the target. Keys without a row do nothing. */
+  again(keys: Iterable<K>): void;
   close(): void;
 }
 
@@ -154,8 +154,8 @@ export function createReconciler<K, V>(options: {
           else waiters.push(resolve);
         });
       }),
-    resync() {
-      pruneWanted = true;
+    again(keys) {
+      for (const key of keys) if (table.get(key) !== undefined) dirty.add(key);
       void run();
     },
     close() {

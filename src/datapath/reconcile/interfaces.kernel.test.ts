@@ -79,6 +79,34 @@ const inNode = (...command: string[]) =>
 const inPod = (...command: string[]) =>
   execFileSync("nsenter", [`--net=/run/netns/${names.pod}`, ...command], { encoding: "utf8" });
 
+test("what others do to an endpoint's interface, routes and pins is noticed, and made good by carrying the row again", () => {
+  const { hooks } = recordingHooks();
+  node.run(() => {
+    const ours = (name: string) => name.startsWith("tsl");
+    const target = createInterfaceTarget({ kernel, ifaces: plainMap(), hooks, routers, isOurs: ours });
+    setUpNode(hooks);
+    assert.deepEqual(target.damaged(), []);
+    target.operations.update(id, row);
+    assert.deepEqual(target.damaged(), []);
+    for (const [what, damage] of [
+      ["removed", () => inNode("ip", "link", "del", "tsl1")],
+      ["removed from inside", () => inPod("ip", "link", "del", "eth0")],
+      ["taken down", () => inNode("ip", "link", "set", "tsl1", "down")],
+      ["IPv4 route gone", () => inNode("ip", "route", "flush", "dev", "tsl1")],
+      ["IPv6 route gone", () => inNode("ip", "-6", "route", "flush", "dev", "tsl1")],
+      ["pins gone", () => hooks.detach("tsl1")],
+    ] as const) {
+      damage();
+      assert.deepEqual(target.damaged(), [id], what);
+      target.operations.update(id, row);
+      assert.deepEqual(target.damaged(), [], what);
+    }
+    target.operations.delete(id, row);
+    assert.deepEqual(target.damaged(), []);
+    removeNodeTraces(kernel, [routers.router4, routers.router6]);
+  });
+});
+
 test("an interface row becomes a pair with addresses, routes, neighbours and programs; again changes nothing; deletion leaves nothing", () => {
   const { hooks, on } = recordingHooks();
   const ifaces = plainMap<EndpointId>();

@@ -1,6 +1,6 @@
 /** Interface rows -> veth pairs: made straight into the workload's namespace, programs attached before the first packet can pass. */
 import type { EndpointId, IpAddress } from "#core/model";
-import { hostPrefix, maskAddress, parseAddress } from "#core/model";
+import { formatPrefix, hostPrefix, maskAddress, parseAddress } from "#core/model";
 import { type Operations, Table, TsiliumError } from "#core/runtime";
 import type { Kernel, Link, NetworkChange, NetworkNamespace } from "#datapath/linux";
 import { macBytes } from "./bytes.ts";
@@ -25,6 +25,8 @@ export interface InterfaceTarget {
   readonly operations: Operations<EndpointId, InterfaceRow>;
   /** Host-side index of each interface that stands. */
   readonly up: Table<EndpointId, number>;
+  /** Those of `up` that somebody else has removed, taken down, or taken the route or the programs' pins from. One look, however many there are. */
+  damaged(): readonly EndpointId[];
 }
 
 /** The workload's next hops: answered by the program on the host side, so that no subnet is needed. */
@@ -42,6 +44,7 @@ export function createInterfaceTarget(options: {
 }): InterfaceTarget {
   const { kernel, ifaces, hooks, routers } = options;
   const up = new Table<EndpointId, number>("interfaces-up");
+  const rows = new Map<EndpointId, InterfaceRow>();
   const netlink = kernel.netlink();
 
   function update(id: EndpointId, row: InterfaceRow): void {
@@ -64,6 +67,7 @@ export function createInterfaceTarget(options: {
         configurePod(row, inside, pod, peer);
         netlink.apply(hostRoutes(row, host.index));
         up.set(id, host.index);
+        rows.set(id, row);
       } finally {
         pod.close();
       }
@@ -153,8 +157,27 @@ export function createInterfaceTarget(options: {
     netlink.apply([{ kind: "deleteLink", ifindex: host.index }]);
   }
 
+  /** Ways to workloads as they are: `prefix index`. */
+  function routes(): ReadonlySet<string> {
+    const all = ([4, 6] as const).flatMap((family) => netlink.routes(family));
+    return new Set(all.map(({ destination, ifindex }) => `${formatPrefix(destination)} ${ifindex}`));
+  }
+
   return {
     up,
+    damaged() {
+      if (up.size === 0) return [];
+      const standing = new Set(netlink.links().flatMap((link) => (link.up ? [link.index] : [])));
+      const ways = routes();
+      const hooked = new Set(hooks.devices());
+      return [...up.entries()]
+        .filter(([id, ifindex]) => {
+          const row = rows.get(id)!;
+          const isReached = addressesOf(row).every((one) => ways.has(`${formatPrefix(hostPrefix(one))} ${ifindex}`));
+          return !isReached || !standing.has(ifindex) || !hooked.has(row.hostName);
+        })
+        .map(([id]) => id);
+    },
     operations: {
       update(id, row) {
         try {
@@ -169,6 +192,7 @@ export function createInterfaceTarget(options: {
         const name = row?.hostName ?? netlink.links().find((link) => link.index === ifindex)?.name;
         if (name !== undefined) remove(name, netlink.link(name));
         up.delete(id);
+        rows.delete(id);
       },
       prune(rows) {
         const wanted = new Set([...rows.values()].map((row) => row.hostName));
