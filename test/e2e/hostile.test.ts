@@ -1,10 +1,15 @@
-/** A workload that makes its own packets, and one that gets a used address: what must not get through does not. */
+/**
+ * A workload that makes its own packets, one that gets a used address, an operator whose processes die and whose hand slips:
+ * what must not get through does not, and what is left over goes.
+ */
 import assert from "node:assert/strict";
+import { rmSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import type { EndpointDetail } from "#contracts/agent";
 import { checksum, type Ipv4, type Ipv6, type PacketLayers, packet } from "../packet/index.ts";
-import { TestNode, type TestWorkload, worldAddresses } from "./node.ts";
+import { type Peer, TestNode, type TestWorkload, tracesOf, worldAddresses } from "./node.ts";
 import { openWire, type Wire } from "./wire.ts";
 
 const { node4, node6, world4, world6 } = worldAddresses;
@@ -405,6 +410,124 @@ describe("a policy that changes all the time", () => {
       assert.equal(status.policy.realised, status.policy.computed);
       assert.equal(status.counts.policyEntries, entries, "sets of former revisions are gone");
       assert.equal((await client.tell({ op: "get", url: web.url(4, 80, "/http"), timeoutMs: 300 })).error, "timeout");
+    } finally {
+      assert.deepEqual(await node.close(), []);
+    }
+  });
+});
+
+describe("an unlucky operator", () => {
+  test("agent and API server killed at any moment while workloads and policies come and go: everything converges, nothing is left", async () => {
+    const seed = Date.now() % 1_000_000;
+    console.error(`# seed ${seed}`);
+    let state = seed;
+    const random = () => {
+      state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
+      return state / 2 ** 31;
+    };
+    const node = await TestNode.start();
+    const count = async (map: string) => (await node.client.map(map)).entries.length;
+    try {
+      const ipcache = await count("ipcache");
+      const names: string[] = [];
+      // What is under way when a process dies fails, and may.
+      const attempt = (action: Promise<unknown>) => action.catch(() => undefined);
+      for (let round = 0; round < 8; round++) {
+        const work: Promise<unknown>[] = [];
+        for (const { name } of (await attempt(node.client.workloads())) as readonly { name: string }[])
+          if (random() < 0.4) work.push(attempt(node.client.deleteWorkload("default", name, 0)));
+        for (let i = 0; i < 3; i++) {
+          const name = `w${names.length}`;
+          names.push(name);
+          work.push(attempt(node.client.createWorkload({ name, labels: { app: `a${i}` }, keep: true })));
+        }
+        work.push(
+          attempt(
+            node.apply(`apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: p${round % 3}, namespace: default}
+spec:
+  endpointSelector: {matchLabels: {app: a${round % 3}}}
+  ingress:
+  - fromEndpoints: [{matchLabels: {app: a${(round + 1) % 3}}}]
+    toPorts: [{ports: [{port: "${80 + round}", protocol: TCP}]}]
+  - fromCIDR: [198.51.${round}.0/24]
+`),
+          ),
+        );
+        await delay(random() * 150);
+        await node.killAgent();
+        if (random() < 0.4) {
+          await node.killApiServer();
+          await Promise.all([node.startApiServer(), node.startAgent()]);
+        } else await node.startAgent();
+        await Promise.all(work);
+      }
+
+      const devices = () => node.exec("ip", "-o", "link").match(/tsl[0-9a-f]+(?=@)/g) ?? [];
+      const objects = async (kind: string) => {
+        const found = await Promise.all(names.map(async (name) => ((await node.object(kind, name)) ? [name] : [])));
+        return found.flat().sort();
+      };
+      await node.waitEnforced();
+      const workloads = (await node.client.workloads()).map(({ name }) => name).sort();
+      const endpoints = await node.client.endpoints();
+      assert.deepEqual(endpoints.map(({ pod, phase }) => `${pod} ${phase}`).sort(), workloads.map((name) => `${name} ready`)); // biome-ignore format: one expression
+      assert.deepEqual(await objects("Pod"), workloads);
+      assert.deepEqual(
+        [devices().length, await count("ifaces"), await count("endpoints")],
+        Array(3).fill(workloads.length),
+      );
+
+      for (const name of workloads) await node.client.deleteWorkload("default", name, 0);
+      for (const i of [0, 1, 2]) await node.delete("CiliumNetworkPolicy", `p${i}`).catch(() => undefined);
+      await node.waitEnforced();
+      assert.deepEqual(devices(), []);
+      assert.deepEqual(await Promise.all(["ifaces", "endpoints", "policy", "ipcache"].map(count)), [0, 0, 0, ipcache]);
+      for (const kind of ["Pod", "CiliumEndpoint"]) {
+        for (let i = 0; i < 50 && (await objects(kind)).length > 0; i++) await delay(50);
+        assert.deepEqual(await objects(kind), [], kind);
+      }
+    } finally {
+      assert.deepEqual(await node.close(), []);
+      assert.deepEqual(tracesOf(node.instance), []);
+    }
+  });
+
+  test("interfaces, routes, rules and pins removed by hand are put back", async () => {
+    const node = await TestNode.start();
+    try {
+      const [web, client, other] = await Promise.all(["web", "client", "other"].map((name) => node.workload(name)));
+      assert.ok(web && client && other);
+      const host = await node.peer("node");
+      await web.tell({ op: "serve-http", port: 80 });
+      await node.apply(statePolicy("http"));
+      const get = async (from: Peer, family: 4 | 6) => {
+        const answer = await from.tell({ op: "get", url: web.url(family, 80, "/http"), timeoutMs: 400 });
+        return answer.status ?? answer.error;
+      };
+      const all = () => Promise.all([get(client, 4), get(client, 6), get(host, 4), get(host, 6), get(other, 4)]);
+      const expected = [200, 200, 200, 200, "timeout"];
+      assert.deepEqual(await all(), expected);
+
+      const device = (of: TestWorkload) => `tsl${of.workload.id.toString(16)}`;
+      for (const version of ["-4", "-6"]) {
+        node.exec("ip", version, "rule", "del", "pref", "9");
+        node.exec("ip", version, "route", "flush", "table", "2004");
+        node.exec("ip", version, "route", "flush", "dev", device(web));
+      }
+      node.exec("ip", "addr", "del", "10.217.0.1/32", "dev", "lo");
+      node.exec("ip", "link", "del", device(client));
+      // Without its programs this one would not be judged at all.
+      rmSync(`${node.paths.bpfDir}/links/${device(other)}`, { recursive: true });
+      assert.notDeepEqual(await all(), expected);
+      let seen: unknown;
+      for (let i = 0; i < 20; i++) {
+        seen = await all();
+        if (isDeepStrictEqual(seen, expected)) break;
+        await delay(500);
+      }
+      assert.deepEqual(seen, expected);
     } finally {
       assert.deepEqual(await node.close(), []);
     }
