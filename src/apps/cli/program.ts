@@ -217,10 +217,18 @@ export function createProgram(finish: Finish, registerObserve?: (program: Comman
         .choices(["text", "json", "yaml", "github", "sarif", "repaired"])
         .default("text"),
     )
+    .option("--fix", "show, as a diff, the files with broken policies as they were probably meant, comments kept")
+    .option("--write", "with --fix: write them")
     .addOption(materialFlag())
     .addOption(liveFlag())
     .addOption(kubeconfigFlag())
-    .action(does(async (files, flags) => (await import("./policy/check.ts")).policyCheck(files, flags)));
+    .action(
+      does(async (files, flags) => {
+        if (flags.fix) return (await import("./policy/fix.ts")).policyFix(files, flags.write === true);
+        if (flags.write) throw usageError("--write goes with --fix");
+        return (await import("./policy/check.ts")).policyCheck(files, flags);
+      }),
+    );
   policy
     .command("explain")
     .description("may A reach B, which rule decides, and what would have to be said instead; needs no node")

@@ -56,10 +56,15 @@ function explain(code: string, message: string): readonly [code: string, hint: s
   return codes[code] ?? ["yaml-syntax", ""];
 }
 
+/** The text with spaces in place of all blanks that are used as such before the first word of a line. */
+export function plainBlanks(text: string): string {
+  return text.replaceAll(indentation, (blanks) => blanks.replaceAll(oddBlank, " "));
+}
+
 /** Parses a stream of YAML (or JSON) documents. Never throws; empty documents are left out. */
 export function parseManifests(text: string, options: { readonly file?: string } = {}): Manifest[] {
   const written = text;
-  text = text.replaceAll(indentation, (blanks) => blanks.replaceAll(oddBlank, " "));
+  text = plainBlanks(text);
   const lines = new LineCounter();
   const file = options.file === undefined ? {} : { file: options.file };
   const refuse = (message: string, hint: string): Manifest =>
