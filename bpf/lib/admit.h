@@ -29,9 +29,10 @@ stage int judge_direction(struct __sk_buff *skb, const struct packet *packet, st
 			reason = DROP_PROXY_NOT_SUPPORTED;
 		else if (!flow->proxy_port)
 			reason = DROP_PROXY_LOOKUP_FAILED;
-	} else if (flow->decided.flags & POLICY_F_AUDIT) {
-		verdict = VERDICT_AUDIT;
 	}
+	/* Also of what goes to the proxy: a staged policy may deny a connection whose requests others judge. */
+	if (flow->decided.flags & POLICY_F_AUDIT)
+		verdict = VERDICT_AUDIT;
 	if (reason)
 		verdict = VERDICT_DROPPED;
 

@@ -112,7 +112,9 @@ function checkConnection(scene: Scene, place: Place, port: number): void {
   const first = run(place, layersOf(scene, port, false));
   const verdicts = first.events.filter(({ type }) => type === EventType.VERDICT);
   assert.deepEqual(verdicts.map(picked), expected.map(picked), say("events of the first packet"));
-  const isProxied = expected.some(({ verdict }) => verdict === Verdict.REDIRECTED) && last?.verdict !== Verdict.DROPPED;
+  const isProxied =
+    judgementsOf(scene.loaded, scene.file, flow).some(({ decision }) => decision.entry?.proxy !== undefined) &&
+    last?.verdict !== Verdict.DROPPED;
   checkPassage(scene, place, first, last, isProxied, say("the first packet"));
   if (!opensConnection(flow)) return;
 

@@ -3,7 +3,7 @@
  *
  * - `policy.yaml`: policy objects, one or several documents.
  * - `endpoints`: a table; columns name, labels, ip, identity, and if wanted namespace, account, ports, nslabels.
- * - `options`: `key: value` lines for the engine (enforcement, audit).
+ * - `options`: `key: value` lines for the engine (enforcement, audit, now).
  * - `entries of NAME` / `all entries of NAME`: what the engine must yield; without or with what holds where no rule speaks.
  * - `flows`: a table; columns from, to, request, verdict, reason, and if wanted rule: which statements decided.
  * - `problems`: a table; columns severity, at, code, path. What parsing must say, in order.

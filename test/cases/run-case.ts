@@ -92,6 +92,7 @@ export function loadCase(file: CaseFile): LoadedCase {
   if (accepted) for (const [key, parsed] of rules) engine.upsertRules(key, parsed);
   const prefixes = createPrefixIdentities();
   for (const identity of prefixes.update(engine.neededPrefixes()).added) engine.upsertIdentity(identity);
+  if (file.options.now !== undefined) engine.setTime(Date.parse(file.options.now));
   engine.flush();
   const outside = [
     ...["0.0.0.0/0", "::/0"].map((text, i) => ({
@@ -174,17 +175,21 @@ export function judgementsOf(loaded: LoadedCase, file: CaseFile, flow: CaseFlow)
 /** Judges a flow as the kernel and the proxy would. */
 export function judgeFlow(loaded: LoadedCase, file: CaseFile, flow: CaseFlow): FlowOutcome {
   let verdict: Decision["verdict"] = "FORWARDED";
+  let isProxied = false;
   const rules: string[] = [];
   for (const { set, decision } of judgementsOf(loaded, file, flow)) {
     for (const ref of set.provenance[decision.entry?.cookie ?? 0] ?? []) rules.push(`${ref.name} ${ref.path}`.trim());
     if (decision.verdict === "DROPPED")
       return { verdict: "DROPPED", reason: decision.reason ?? "", rule: rules.join(", ") };
-    if (decision.verdict !== "FORWARDED") verdict = decision.verdict;
+    // Of two directions, one audited and one redirected, the audit is the news.
+    if (decision.verdict === "AUDIT" || (decision.verdict !== "FORWARDED" && verdict === "FORWARDED"))
+      verdict = decision.verdict;
+    isProxied ||= decision.entry?.proxy !== undefined;
   }
   const rule = rules.join(", ");
-  if (verdict !== "REDIRECTED" || flow.request.kind !== "http") return { verdict, reason: "", rule };
+  if (!isProxied || flow.request.kind !== "http") return { verdict, reason: "", rule };
   return judgeRequest(loaded, file, flow)
-    ? { verdict: "FORWARDED", reason: "", rule }
+    ? { verdict: verdict === "AUDIT" ? "AUDIT" : "FORWARDED", reason: "", rule }
     : { verdict: "DROPPED", reason: "http 403", rule };
 }
 

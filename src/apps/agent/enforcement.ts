@@ -95,6 +95,7 @@ export function createEnforcement(sources: EnforcementSources): Enforcement {
   let computed = 1;
   let realised = 0;
   let running = false;
+  let expiry: NodeJS.Timeout | undefined;
   let begun = false;
   let targets: RowTargets | undefined;
   let start: (() => RowTargets) | undefined;
@@ -139,6 +140,7 @@ export function createEnforcement(sources: EnforcementSources): Enforcement {
 
   /** Computes what changed and writes sets: to the proxy first, so that it never gets a connection it knows no policy for. */
   async function writeSets(plan: ReadonlyMap<string, IpcachePlanRow>): Promise<void> {
+    awaitExpiry(engine.setTime(Date.now()));
     engine.flush();
     const endpoints = ready();
     if (endpoints.some(({ identity }) => needsProxy(policyOf(identity)))) await proxy.ensure(proxyStartMs);
@@ -161,6 +163,14 @@ export function createEnforcement(sources: EnforcementSources): Enforcement {
     }
     endpointRows.replace(rows);
     await targets?.endpoints.settled();
+  }
+
+  /** Staged policies come in force by themselves when their time is up. */
+  function awaitExpiry(atMs: number | undefined): void {
+    clearTimeout(expiry);
+    if (atMs === undefined) return;
+    // A timer can't wait longer than 24 days: then it looks again.
+    expiry = setTimeout(touch, Math.min(Math.max(1, atMs - Date.now()), 2 ** 31 - 1)).unref();
   }
 
   async function addToIpcache(plan: ReadonlyMap<string, IpcachePlanRow>): Promise<void> {

@@ -30,10 +30,10 @@ export function originOf(desired: DesiredPolicySet): PolicySet | undefined {
 
 /** Whether some entry hands connections to the proxy. */
 export function needsProxy(set: PolicySet): boolean {
-  return set.entries.some((entry) => entry.action === "redirect");
+  return set.entries.some((entry) => entry.proxy !== undefined);
 }
 
-const actionFlags = { allow: 0, deny: PolicyFlags.DENY, redirect: PolicyFlags.REDIRECT, audit: PolicyFlags.AUDIT };
+const actionFlags = { allow: 0, deny: PolicyFlags.DENY, redirect: 0, audit: PolicyFlags.AUDIT };
 
 function kernelEntry(entry: Entry, proxyPort: number): PolicySetEntry {
   const { set: _, ...key } = policyKey({
@@ -49,9 +49,12 @@ function kernelEntry(entry: Entry, proxyPort: number): PolicySetEntry {
     value: {
       precedence: entry.precedence,
       cookie: entry.cookie,
-      proxyPort: entry.action === "redirect" ? proxyPort : 0,
+      proxyPort: entry.proxy === undefined ? 0 : proxyPort,
       l4Prefix: l4Prefix(entry),
-      flags: actionFlags[entry.action] | (entry.unenforced ? PolicyFlags.UNENFORCED : 0),
+      flags:
+        actionFlags[entry.action] |
+        (entry.proxy === undefined ? 0 : PolicyFlags.REDIRECT) |
+        (entry.unenforced ? PolicyFlags.UNENFORCED : 0),
     },
   };
 }

@@ -2,7 +2,7 @@
 import { release } from "node:os";
 import type { CiliumEndpoint, Condition, KubeClient, KubeObject, Node, Pod } from "#contracts/kube";
 import type { Endpoint } from "#control/endpoint";
-import type { PolicySet } from "#control/policy";
+import type { PolicySet, Rule } from "#control/policy";
 import { formatAddress, formatLabels, formatPrefix } from "#core/model";
 import { errorMessage, type Logger, TsiliumError } from "#core/runtime";
 import type { AgentOptions } from "./options.ts";
@@ -124,7 +124,7 @@ export function createObjectWriter(kube: KubeClient, options: AgentOptions, log:
           judged.state === "valid" ? "Accepted" : judged.state === "last-good" ? "EarlierVersionInForce" : "Refused",
         message:
           judged.state === "valid"
-            ? "the policy is valid and in force"
+            ? inForce(judged.rules)
             : errors
                 .map((problem) => `${problem.path}: ${problem.message}`)
                 .join("; ")
@@ -170,6 +170,14 @@ export function createObjectWriter(kube: KubeClient, options: AgentOptions, log:
       while (active.size > 0 && performance.now() < deadline) await Promise.race([Promise.all(active.values()), late]);
     },
   };
+}
+
+function inForce(rules: readonly Rule[]): string {
+  const audit = rules.find((rule) => rule.audit !== undefined)?.audit;
+  if (audit === undefined) return "the policy is valid and in force";
+  const until =
+    audit.untilMs === undefined ? "" : ` until ${new Date(audit.untilMs).toISOString()}, and is in force then`;
+  return `the policy is valid and staged: it denies nothing and reports what it would deny${until}`;
 }
 
 const now = () => new Date().toISOString().replace(/\.\d+Z$/, "Z");

@@ -9,6 +9,7 @@ import type {
   IdentityView,
   PolicyEntryView,
   PolicyRevision,
+  PolicyView,
   PolicyWait,
   PolicyWaitResult,
   ReconcilerStatus,
@@ -16,7 +17,7 @@ import type {
 } from "#contracts/agent";
 import type { Problem } from "#contracts/manifest";
 import { type Endpoint, hostInterfaceName } from "#control/endpoint";
-import { type Entry, formatMaskedPort, type GroupPeer, type PolicySet, type RuleRef } from "#control/policy";
+import { type Entry, formatMaskedPort, type GroupPeer, type PolicySet, type Rule, type RuleRef } from "#control/policy";
 import {
   type EndpointId,
   formatAddress,
@@ -350,6 +351,7 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
         .sort((a, b) => (a.prefix < b.prefix ? -1 : 1)),
     policies: async () =>
       [...policies.table.values()].map(({ kind, namespace, name, resourceVersion, state, problems, rules }) => ({
+        ...modeOf(rules),
         kind,
         namespace,
         name,
@@ -395,6 +397,15 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
   function labelsOf(identity: NumericIdentity): string[] {
     return formatLabels(engine.identity(identity)?.labels ?? []);
   }
+}
+
+/** Whether the rules are in force, or only report what they would deny. */
+function modeOf(rules: readonly Rule[]): Pick<PolicyView, "mode" | "auditUntil"> {
+  const audit = rules.find((rule) => rule.audit !== undefined)?.audit;
+  if (audit === undefined) return { mode: "enforced" };
+  const { untilMs } = audit;
+  if (untilMs === undefined) return { mode: "staged" };
+  return { mode: untilMs > Date.now() ? "staged" : "enforced", auditUntil: new Date(untilMs).toISOString() };
 }
 
 /** Peers that select nothing now because their CIDR group is not there. */

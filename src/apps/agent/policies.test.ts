@@ -93,3 +93,14 @@ test("half-written records of a crash are removed", () => {
   records.write("a", '{"new":1}');
   assert.deepEqual(records.readAll(), [["a", '{"new":1}']]);
 });
+
+test("an annotation that stages a policy counts, though it does not raise the generation", () => {
+  const policies = createJudgedPolicies(openRecordFolder(folder()));
+  const plain = object(1, "80");
+  policies.put(plain);
+  assert.equal(policies.table.get(key)?.rules[0]?.audit, undefined);
+  policies.put({ ...plain, metadata: { ...plain.metadata, annotations: { "policy.tsilium.io/audit": "true" } } });
+  assert.deepEqual(policies.table.get(key)?.rules[0]?.audit, {});
+  policies.put(plain);
+  assert.equal(policies.table.get(key)?.rules[0]?.audit, undefined);
+});

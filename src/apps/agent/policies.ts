@@ -2,7 +2,14 @@
 import { createHash } from "node:crypto";
 import type { Kind, KubeKinds, KubeObject } from "#contracts/kube";
 import type { Problem } from "#contracts/manifest";
-import { type ParsedPolicy, type PolicyKind, parsePolicy, type Rule } from "#control/policy";
+import {
+  auditAnnotation,
+  auditUntilAnnotation,
+  type ParsedPolicy,
+  type PolicyKind,
+  parsePolicy,
+  type Rule,
+} from "#control/policy";
 import { type ReadableTable, Table } from "#core/runtime";
 import { compilePattern } from "#proxy/policy";
 import type { RecordFolder } from "./files.ts";
@@ -18,6 +25,8 @@ export interface JudgedPolicy {
   readonly uid: string;
   readonly resourceVersion: string;
   readonly generation: number | undefined;
+  /** Annotations that stage the policy: they do not raise the generation. */
+  readonly staging: string;
   readonly state: "valid" | "refused" | "last-good";
   readonly problems: readonly Problem[];
   /** In force; of an earlier version if the state is `last-good`. */
@@ -36,6 +45,10 @@ export interface JudgedPolicies {
 /** Key of a policy in the table. */
 export function policyKey(object: KubeObject): string {
   return `${object.kind}/${object.metadata.namespace ?? ""}/${object.metadata.name}`;
+}
+
+function stagingOf(annotations: KubeObject["metadata"]["annotations"]): string {
+  return JSON.stringify([annotations?.[auditAnnotation], annotations?.[auditUntilAnnotation]]);
 }
 
 /** `lastGood` keeps accepted versions of objects whose newest version was refused. */
@@ -87,9 +100,11 @@ export function createJudgedPolicies(lastGood: RecordFolder): JudgedPolicies {
         uid: metadata.uid ?? "",
         resourceVersion: metadata.resourceVersion ?? "",
         generation: metadata.generation,
+        staging: stagingOf(metadata.annotations),
       };
       // A new status or label says nothing new about the rules.
-      if (known && known.uid === facts.uid && facts.generation !== undefined && known.generation === facts.generation) {
+      const isSame = facts.generation !== undefined && known?.generation === facts.generation;
+      if (known && known.uid === facts.uid && isSame && known.staging === facts.staging) {
         table.set(key, { ...known, resourceVersion: facts.resourceVersion });
         return;
       }

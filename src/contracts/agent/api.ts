@@ -193,6 +193,10 @@ export interface PolicyView {
   readonly name: string;
   readonly resourceVersion: string;
   readonly state: "valid" | "refused" | "last-good";
+  /** `staged`: it denies nothing, and reports what it would deny. */
+  readonly mode: "enforced" | "staged";
+  /** When a staged policy comes in force by itself; RFC 3339. */
+  readonly auditUntil?: string;
   readonly problems: readonly PolicyProblemView[];
   /** Endpoints of this node that are its subjects. */
   readonly selects: readonly { readonly id: number; readonly pod: string }[];

@@ -21,6 +21,19 @@ export function adviseOnDns(reader: Reader, rule: Rule): void {
   );
 }
 
+/** Says of a staged policy what staging does not show. */
+export function adviseOnStaging(reader: Reader, rules: readonly Rule[]): void {
+  for (const { statements } of rules)
+    for (const { ports, ref } of statements)
+      if (ports !== "any" && ports.some(({ http }) => http !== undefined))
+        reader.warn(
+          ref.path,
+          "audit-connections-only",
+          "the policy is staged: it reports connections that it would deny, but not requests that its HTTP rules would refuse",
+          "judge requests beforehand with tsilium policy explain --http",
+        );
+}
+
 function allowsDns(statement: Statement): boolean {
   if (statement.ports === "any") return statement.peers === "any" || statement.peers.some(mayBeDnsServer);
   return statement.ports.some((list) =>

@@ -43,7 +43,12 @@ export function decide(
     case "deny":
       return { verdict: "DROPPED", reason: entry.cookie === 0 ? "POLICY_DENIED" : "POLICY_DENY", match, entry };
     case "audit":
-      return { verdict: "AUDIT", reason: entry.cookie === 0 ? "POLICY_DENIED" : "POLICY_DENY", match, entry };
+      return {
+        verdict: "AUDIT",
+        reason: entry.cookie === 0 || entry.byDefault ? "POLICY_DENIED" : "POLICY_DENY",
+        match,
+        entry,
+      };
   }
 }
 
@@ -61,6 +66,8 @@ function lookup(trie: Trie | undefined, protocol: number, port: number): Entry |
 }
 
 function matchOf(entry: Entry): PolicyMatch {
+  // Not a verdict of policy, whoever the entry stands for.
+  if (entry.unenforced) return "all";
   const byIdentity = entry.identity !== 0;
   if (entry.protocol === 0) return byIdentity ? "l3-only" : "all";
   if (entry.portPrefix === 0) return byIdentity ? "l3-proto" : "proto-only";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createLabels, formatPrefix, type NumericIdentity, parseLabel } from "#core/model";
-import { createPolicyEngine, maskRange, parsePolicy } from "./index.ts";
+import { createPolicyEngine, decide, maskRange, parseCidrGroup, parsePolicy } from "./index.ts";
 import { levels, precedenceOf } from "./policy-set.ts";
 import { formatYaml } from "./yaml.ts";
 
@@ -150,3 +150,62 @@ const scalars: ReadonlyArray<readonly [value: unknown, yaml: string]> = [
 ];
 for (const [value, yaml] of scalars)
   test(`${JSON.stringify(value)} is written ${yaml}`, () => assert.equal(formatYaml({ key: value }), `key: ${yaml}\n`));
+
+test("a staged policy comes in force when its time is up, and the engine says when that is", () => {
+  const parsed = parsePolicy({
+    apiVersion: "cilium.io/v2",
+    kind: "CiliumNetworkPolicy",
+    metadata: {
+      name: "p",
+      annotations: { "policy.tsilium.io/audit": "true", "policy.tsilium.io/audit-until": "2030-01-01T00:00:00Z" },
+    },
+    spec: { endpointSelector: { matchLabels: { app: "web" } }, ingress: [{}] },
+  });
+  assert.ok(parsed.kind === "accepted");
+  const end = Date.parse("2030-01-01T00:00:00Z");
+  const engine = createPolicyEngine();
+  engine.upsertIdentity(pod(1001, "web"));
+  engine.addSubject(1001 as NumericIdentity);
+  engine.upsertRules("p", parsed.rules);
+  const verdictAt = (nowMs: number) => {
+    const next = engine.setTime(nowMs);
+    engine.flush();
+    const { verdict } = decide(engine.policyOf(1001 as NumericIdentity)!, "ingress", 1002 as NumericIdentity, 6, 80);
+    return [verdict, next];
+  };
+  assert.deepEqual(verdictAt(end - 1), ["AUDIT", end]);
+  assert.deepEqual(verdictAt(end), ["DROPPED", undefined]);
+  // A clock that was set back counts, too.
+  assert.deepEqual(verdictAt(end - 1), ["AUDIT", end]);
+});
+
+test("a CIDR group that changes touches the policies that name it, and no others", () => {
+  const group = (cidr: string) =>
+    parseCidrGroup({ metadata: { name: "partners" }, spec: { externalCIDRs: [cidr] } })!.group;
+  const engine = createPolicyEngine();
+  for (const [id, app] of [
+    [1001, "web"],
+    [1002, "db"],
+  ] as const) {
+    engine.upsertIdentity(pod(id, app));
+    engine.addSubject(id as NumericIdentity);
+  }
+  const selecting = (app: string, item: object) =>
+    rules({ endpointSelector: { matchLabels: { app } }, egress: [item] });
+  engine.upsertRules("web", selecting("web", { toCIDRSet: [{ cidrGroupRef: "partners" }] }));
+  engine.upsertRules("db", selecting("db", { toCIDR: ["192.0.2.0/24"] }));
+  engine.flush();
+  const prefixes = () => engine.neededPrefixes().map(formatPrefix).sort();
+  assert.equal(engine.unresolvedGroups(selecting("web", { toCIDRSet: [{ cidrGroupRef: "partners" }] })).length, 1);
+  engine.upsertGroup(group("203.0.113.0/24"));
+  assert.deepEqual(prefixes(), ["192.0.2.0/24", "203.0.113.0/24"]);
+  engine.upsertIdentity({
+    id: 0x1000001 as NumericIdentity,
+    labels: createLabels([parseLabel("cidr:203.0.113.0/24")]),
+    prefix: "203.0.113.0/24",
+  });
+  assert.deepEqual([...engine.flush().changed.keys()], [1001]);
+  engine.removeGroup("partners");
+  assert.deepEqual(prefixes(), ["192.0.2.0/24"]);
+  assert.deepEqual([...engine.flush().changed.keys()], [1001]);
+});

@@ -10,7 +10,7 @@ import {
   reservedLabels,
 } from "#core/model";
 import { bindGroups, type CidrGroup, mentionsGroup, mentionsGroups, unresolvedGroups } from "./cidr-group.ts";
-import { makeEntries, Provenance } from "./entries.ts";
+import { type DraftEntry, draftEntries, finishEntries, Provenance } from "./entries.ts";
 import { makeFilters } from "./filters.ts";
 import {
   type DirectionGrants,
@@ -21,8 +21,9 @@ import {
 } from "./grants.ts";
 import type { KnownIdentity } from "./peers.ts";
 import { type PolicySet, samePolicy } from "./policy-set.ts";
-import type { GroupPeer, Peer, Rule, Statement } from "./rule.ts";
+import type { GroupPeer, Peer, Rule, RuleRef, Statement } from "./rule.ts";
 import { type CachedSelector, SelectorCache } from "./selector-cache.ts";
+import { overlay } from "./staged.ts";
 
 /** How an engine is set up. */
 export interface EngineOptions {
@@ -59,6 +60,13 @@ export interface PolicyEngine {
   /** Wants the policy of this identity: an endpoint here has it. It need not be known yet. */
   addSubject(id: NumericIdentity): void;
   removeSubject(id: NumericIdentity): void;
+  /**
+   * Tells the time, in ms since 1970: staged rules whose time is up are in force from the next `flush` on. Returns when the next
+   * one is. Before the first call no time is up.
+   */
+  setTime(nowMs: number): number | undefined;
+  /** Whether the rule only reports what it would deny. */
+  isStaged(rule: Rule): boolean;
   /** Computes the policies of all subjects that a change has touched. */
   flush(): PolicyChanges;
   /** The policy of a subject as of the last `flush`. */
@@ -122,6 +130,7 @@ class Engine implements PolicyEngine {
   #removed: NumericIdentity[] = [];
   readonly #cache: SelectorCache<RuleUse>;
   #count = 0;
+  #nowMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: EngineOptions) {
     this.options = {
@@ -236,6 +245,23 @@ class Engine implements PolicyEngine {
     return { changed, removed };
   }
 
+  setTime(nowMs: number): number | undefined {
+    const before = this.#nowMs;
+    this.#nowMs = nowMs;
+    let next: number | undefined;
+    for (const use of this.#rules) {
+      const untilMs = use.rule.audit?.untilMs;
+      if (untilMs === undefined) continue;
+      if (untilMs > before !== untilMs > nowMs) this.#dirtyRules.add(use);
+      if (untilMs > nowMs) next = Math.min(next ?? untilMs, untilMs);
+    }
+    return next;
+  }
+
+  isStaged({ audit }: Rule): boolean {
+    return audit !== undefined && (audit.untilMs === undefined || audit.untilMs > this.#nowMs);
+  }
+
   policyOf(id: NumericIdentity): PolicySet | undefined {
     return this.#subjects.get(id)?.set;
   }
@@ -331,24 +357,57 @@ class Engine implements PolicyEngine {
       named: () =>
         [...this.#cache.identities()].filter((known) => known.namedPorts.length > 0).map((known) => known.identity.id),
     };
-    return makePolicySet((direction) => resolveDirection(direction, rules, context), this.options.audit);
+    const resolve = (of: readonly RuleUse[]) => (direction: Direction) => resolveDirection(direction, of, context);
+    // Where everything is only audited, staged policies are no exception.
+    const staged = this.options.audit ? [] : rules.filter(({ rule }) => this.isStaged(rule));
+    if (staged.length === 0) return makePolicySet(resolve(rules), this.options.audit);
+    return makeStagedSet(resolve(rules.filter((use) => !staged.includes(use))), resolve(rules), staged);
   }
 }
 
+type Resolve = (direction: Direction) => DirectionGrants;
+
 /** Entries, filters and provenance of both directions. */
-function makePolicySet(resolve: (direction: Direction) => DirectionGrants, audit: boolean): PolicySet {
+function makePolicySet(resolve: Resolve, audit: boolean): PolicySet {
+  return assemble(resolve, audit, (direction, grants) => draftEntries(direction, grants, audit));
+}
+
+/** The same with staged policies; the proxy judges requests by what is in force. */
+function makeStagedSet(enforced: Resolve, all: Resolve, staged: readonly RuleUse[]): PolicySet {
+  return assemble(enforced, false, (direction, grants) =>
+    overlay(direction, {
+      enforced: draftEntries(direction, grants, false),
+      all: draftEntries(direction, all(direction), false),
+      staged: staged.filter(({ rule }) => speaksOf(rule, direction)).map(({ rule }) => refOf(rule)),
+    }),
+  );
+}
+
+function assemble(
+  resolve: Resolve,
+  audit: boolean,
+  draft: (direction: Direction, grants: DirectionGrants) => readonly DraftEntry[],
+): PolicySet {
   const provenance = new Provenance();
   const ingress = resolve("ingress");
   const egress = resolve("egress");
   return {
     entries: [
-      ...makeEntries("ingress", ingress, provenance, audit),
-      ...makeEntries("egress", egress, provenance, audit),
+      ...finishEntries(draft("ingress", ingress), provenance),
+      ...finishEntries(draft("egress", egress), provenance),
     ],
     provenance: provenance.lists,
     filters: [...makeFilters("ingress", ingress, audit), ...makeFilters("egress", egress, audit)],
     enforced: { ingress: ingress.enforced, egress: egress.enforced },
   };
+}
+
+function speaksOf(rule: Rule, direction: Direction): boolean {
+  return rule.defaultDeny[direction] || rule.statements.some((statement) => statement.direction === direction);
+}
+
+function refOf({ kind, name, namespace, uid, path }: Rule): RuleRef {
+  return { kind, name, path, ...(namespace === undefined ? {} : { namespace }), ...(uid === undefined ? {} : { uid }) };
 }
 
 /** The policy of a subject that no rule selects: everything is let through. */

@@ -46,14 +46,18 @@ export class Provenance {
   }
 }
 
+/** An entry whose reasons are not yet numbered. */
+export interface DraftEntry extends Omit<Entry, "cookie"> {
+  readonly refs: readonly RuleRef[];
+}
+
 /** Makes the entries of one direction. With `audit`, what would be denied is let through and reported. */
-export function makeEntries(
+export function draftEntries(
   direction: Direction,
   { enforced, grants }: DirectionGrants,
-  provenance: Provenance,
   audit: boolean,
-): Entry[] {
-  const everything = { direction, identity: any, protocol: 0, port: 0, portPrefix: 0, cookie: 0 } as const;
+): DraftEntry[] {
+  const everything = { direction, identity: any, protocol: 0, port: 0, portPrefix: 0, refs: [] } as const;
   if (!enforced)
     return [{ ...everything, action: "allow", precedence: precedenceOf("allow", levels.implicit), unenforced: true }];
   const tries = new Map<NumericIdentity, Trie>();
@@ -63,15 +67,20 @@ export function makeEntries(
   }
   for (const trie of tries.values()) prune(trie);
   pruneByWildcard(tries);
-  const drafts = [...tries].flatMap(([identity, trie]) => [...trie.values()].map((draft) => ({ identity, ...draft })));
-  // Sorted before cookies are given, so that equal policies are equal in every number.
-  const out = drafts.sort(compare).map(({ refs, ...draft }): Entry => {
-    const proxy = draft.action === "redirect" ? ({ proxy: "http" } as const) : {};
-    return { direction, ...draft, ...proxy, cookie: provenance.cookie(refs) };
-  });
+  const out = [...tries].flatMap(([identity, trie]) =>
+    [...trie.values()].map((draft): DraftEntry => {
+      const proxy = draft.action === "redirect" ? ({ proxy: "http" } as const) : {};
+      return { direction, identity, ...draft, ...proxy };
+    }),
+  );
   if (audit && !tries.get(any)?.has(l4Key(0, 0, 0)))
-    out.unshift({ ...everything, action: "audit", precedence: precedenceOf("audit", levels.implicit) });
+    out.push({ ...everything, action: "audit", precedence: precedenceOf("audit", levels.implicit) });
   return out;
+}
+
+/** Numbers the reasons. Sorted before, so that equal policies are equal in every number. */
+export function finishEntries(drafts: readonly DraftEntry[], provenance: Provenance): Entry[] {
+  return [...drafts].sort(compare).map(({ refs, ...draft }) => ({ ...draft, cookie: provenance.cookie(refs) }));
 }
 
 type Order = Pick<Entry, "identity" | "protocol" | "port" | "portPrefix">;

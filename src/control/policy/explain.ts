@@ -31,7 +31,7 @@ export function explainFlow(engine: PolicyEngine, flow: ExplainedFlow): Explanat
 
   const rules = engine.rulesFor(flow.subject);
   const enforcedBy = rules
-    .filter((rule) => rule.defaultDeny[flow.direction])
+    .filter((rule) => rule.defaultDeny[flow.direction] && !engine.isStaged(rule))
     .map((rule): RuleRef => {
       const { kind, name, namespace, path } = rule;
       return { kind, name, path, ...(namespace === undefined ? {} : { namespace }) };

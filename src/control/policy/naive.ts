@@ -15,7 +15,7 @@ export interface NaiveFlow {
 
 /** What ought to happen. `requests`: of a redirected flow, all of them pass or those that rules at these paths allow. */
 export interface NaiveVerdict {
-  readonly verdict: "FORWARDED" | "DROPPED" | "REDIRECTED";
+  readonly verdict: "FORWARDED" | "DROPPED" | "REDIRECTED" | "AUDIT";
   readonly reason?: "POLICY_DENIED" | "POLICY_DENY";
   readonly requests?: "all" | readonly string[];
 }
@@ -27,9 +27,22 @@ const tcp = 6;
 
 /**
  * Judges a flow under valid policy objects of any kind: tier Admin, then the policies of everyone, then tier Baseline. CIDR
- * groups stand among the objects.
+ * groups stand among the objects. A staged policy changes nothing: what it would deny is AUDIT, with the reason it would have.
  */
 export function judgeNaively(all: readonly Json[], flow: NaiveFlow, cluster = "default"): NaiveVerdict {
+  const isStaged = ({ metadata }: Json) => metadata.annotations?.["policy.tsilium.io/audit"] === "true";
+  const now = judge(
+    all.filter((object) => !isStaged(object)),
+    flow,
+    cluster,
+  );
+  if (now.verdict === "DROPPED" || !all.some(isStaged)) return now;
+  const then = judge(all, flow, cluster);
+  return then.verdict === "DROPPED" ? { ...now, verdict: "AUDIT", ...(then.reason && { reason: then.reason }) } : now;
+}
+
+/** Staged policies are taken for policies in force. */
+function judge(all: readonly Json[], flow: NaiveFlow, cluster: string): NaiveVerdict {
   const groups = all.filter(({ kind }) => kind === "CiliumCIDRGroup");
   const objects = all.filter(({ kind }) => kind !== "CiliumCIDRGroup");
   const admin = askTier(objects, "Admin", flow, cluster);

@@ -2,16 +2,17 @@
 
 import type { Problem } from "#contracts/manifest";
 import { formatLabel } from "#core/model";
-import { adviseOnDns } from "./advice.ts";
+import { adviseOnDns, adviseOnStaging } from "./advice.ts";
 import { describeEffect } from "./describe.ts";
 import { type Language, nearest } from "./fields.ts";
+import { parseAudit } from "./parse-audit.ts";
 import { parseClusterSpec } from "./parse-cluster.ts";
 import { parseKubeSpec } from "./parse-kube.ts";
 import { namespaceKey, type PeerScope, parsePeers } from "./parse-peers.ts";
 import { parsePorts } from "./parse-ports.ts";
 import { ciliumKey, parseSelector } from "./parse-selector.ts";
 import { at, type Fields, type ParseOptions, Reader, show } from "./reader.ts";
-import type { ObjectRef, PolicyKind, Rule, RuleRef, Statement } from "./rule.ts";
+import type { Audit, ObjectRef, PolicyKind, Rule, RuleRef, Statement } from "./rule.ts";
 import { createSelector, equals, type Requirement, type Selector } from "./selector.ts";
 
 /**
@@ -22,6 +23,8 @@ export type ParsedPolicy =
   | {
       readonly kind: "accepted";
       readonly ref: ObjectRef;
+      /** The policy is staged; its rules say so, too. */
+      readonly audit?: Audit;
       readonly rules: readonly Rule[];
       readonly problems: readonly Problem[];
     }
@@ -90,8 +93,13 @@ export function parsePolicy(object: unknown, options: ParseOptions = {}): Parsed
     if (rule !== undefined) rules.push(rule);
   }
   for (const rule of rules) adviseOnDns(reader, rule);
+  const audit = parseAudit(reader, fields);
+  if (audit !== undefined) adviseOnStaging(reader, rules);
   const problems = reader.problems;
-  if (problems.every((problem) => problem.severity !== "error")) return { kind: "accepted", ref, rules, problems };
+  if (problems.every((problem) => problem.severity !== "error"))
+    return audit === undefined
+      ? { kind: "accepted", ref, rules, problems }
+      : { kind: "accepted", ref, audit, rules: rules.map((rule) => ({ ...rule, audit })), problems };
   const effect = describeEffect(rules, problems, reader.clusterName);
   return effect === undefined ? { kind: "refused", problems } : { kind: "refused", problems, effect };
 }

@@ -20,12 +20,14 @@ export interface Entry {
   readonly action: EntryAction;
   /** The higher one of (identity, any) decides; u32. */
   readonly precedence: number;
-  /** With `redirect`: which kind of listener. */
+  /** With `redirect`, and with `audit` where requests are judged all the same: which kind of listener. */
   readonly proxy?: "http";
   /** Index into the set's provenance; 0 = no rule. */
   readonly cookie: number;
   /** No policy selects the subject in this direction: allowed, and not a verdict of policy. */
   readonly unenforced?: true;
+  /** With `audit`: no rule denies it, but staged ones would deny by default. The cookie names them. */
+  readonly byDefault?: true;
 }
 
 /** The complete policy of a subject; immutable. Subjects to which the same rules apply share one. */
@@ -81,7 +83,9 @@ export function samePolicy(a: PolicySet, b: PolicySet): boolean {
       entry.action === other.action &&
       entry.precedence === other.precedence &&
       entry.cookie === other.cookie &&
-      entry.unenforced === other.unenforced
+      entry.proxy === other.proxy &&
+      entry.unenforced === other.unenforced &&
+      entry.byDefault === other.byDefault
     );
   });
   return (

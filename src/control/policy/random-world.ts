@@ -75,7 +75,9 @@ const ports = [53, 80, 81, 443, 1024, 8080, 65535];
 export function randomWorld(random: Random): RandomWorld {
   const pods: Identity[] = random.list(4, 14, (i) => randomPod(random, (256 + i) as NumericIdentity));
   const objects: object[] = [];
-  for (const [i, object] of random.list(1, 10, (n) => randomPolicy(random, n)).entries()) {
+  // Most worlds have no staged policy: sets are then made in another way.
+  const staged = random.chance(30);
+  for (const [i, object] of random.list(1, 10, (n) => stage(random, staged, randomPolicy(random, n))).entries()) {
     const parsed = parsePolicy(object);
     if (parsed.kind === "refused")
       throw new Error(`random policy ${i} is refused: ${JSON.stringify([parsed.problems, object])}`);
@@ -97,6 +99,12 @@ export function randomWorld(random: Random): RandomWorld {
     .filter((name) => name !== "unknown")
     .map((name): Identity => ({ id: Reserved[name], labels: reservedLabels(name) }));
   return { identities: [...pods, ...reserved, ...prefixes.list()], pods, objects, groups };
+}
+
+function stage(random: Random, mayBe: boolean, object: object): object {
+  if (!mayBe || random.chance(50)) return object;
+  const { metadata } = object as { readonly metadata: object };
+  return { ...object, metadata: { ...metadata, annotations: { "policy.tsilium.io/audit": "true" } } };
 }
 
 function randomPod(random: Random, id: NumericIdentity): Identity {

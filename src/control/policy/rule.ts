@@ -125,6 +125,12 @@ export interface Statement {
   readonly ports: "any" | readonly PortList[];
 }
 
+/** A policy that only reports what it would deny. */
+export interface Audit {
+  /** When it comes in force, in ms since 1970; absent: when its author says so. */
+  readonly untilMs?: number;
+}
+
 /** One policy: a subject and what it may do. An object with `specs` yields several. */
 export interface Rule {
   readonly kind: PolicyKind;
@@ -137,5 +143,7 @@ export interface Rule {
   readonly statements: readonly Statement[];
   /** Directions in which this rule denies what no rule allows. */
   readonly defaultDeny: { readonly ingress: boolean; readonly egress: boolean };
+  /** Staged: it neither allows nor denies, but says what it would deny. */
+  readonly audit?: Audit;
   readonly description?: string;
 }

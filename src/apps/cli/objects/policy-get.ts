@@ -13,6 +13,10 @@ const columns: readonly Column<PolicyView>[] = [
   { title: "NAMESPACE", cell: ({ namespace }) => namespace || "-" },
   { title: "NAME", cell: ({ name }) => name },
   { title: "STATE", cell: state },
+  {
+    title: "MODE",
+    cell: ({ mode, auditUntil }) => (mode === "staged" && auditUntil ? `staged until ${auditUntil}` : mode),
+  },
   { title: "SELECTS", cell: ({ selects }) => selects.map(({ pod }) => pod).join(",") || "no endpoint" },
   { title: "VERSION", wide: true, cell: ({ resourceVersion }) => resourceVersion },
 ];
