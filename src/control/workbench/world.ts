@@ -8,6 +8,7 @@ import {
   type ObjectRef,
   type ParseOptions,
   type PolicyEngine,
+  parseCidrGroup,
   parsePolicy,
   type Rule,
   type RuleRef,
@@ -64,6 +65,8 @@ export interface RefusedPolicy {
 export interface WorldOptions extends ParseOptions {
   /** Prefixes that have identities of their own, besides those that its policies name. */
   readonly prefixes?: readonly Prefix[];
+  /** The time, in ms since 1970; now. */
+  readonly nowMs?: number;
 }
 
 /** Everything that verdicts depend on. Made by {@link createWorld}. */
@@ -107,6 +110,12 @@ export function createWorld(objects: readonly WorldObject[], options: WorldOptio
   for (const { identity, labels } of groups) {
     engine.upsertIdentity({ id: identity, labels });
     engine.addSubject(identity);
+  }
+  // Staged policies whose time is up are in force here, too.
+  engine.setTime(options.nowMs ?? Date.now());
+  for (const object of ofKind("CiliumCIDRGroup")) {
+    const group = parseCidrGroup(object)?.group;
+    if (group !== undefined) engine.upsertGroup(group);
   }
   const policies: WorldPolicy[] = [];
   const refused: RefusedPolicy[] = [];

@@ -26,6 +26,10 @@ const liveKinds = [
   "NetworkPolicy",
   "CiliumNetworkPolicy",
   "CiliumClusterwideNetworkPolicy",
+  "CiliumCIDRGroup",
+  "ClusterNetworkPolicy",
+  "AdminNetworkPolicy",
+  "BaselineAdminNetworkPolicy",
 ] as const satisfies readonly Kind[];
 
 /** Everything that the flags name. Throws USAGE if they name nothing. */
