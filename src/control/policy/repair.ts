@@ -82,6 +82,7 @@ class Workshop {
     const side = section.startsWith("ingress") ? "from" : "to";
     this.#rename(item, path, section);
     const endpoints = `${side}Endpoints`;
+    const lifted = new Set<string>();
     if (isMap(item[endpoints])) {
       item[endpoints] = [item[endpoints]];
       this.#note(at(path, endpoints), `${endpoints} is a list now`);
@@ -94,6 +95,7 @@ class Workshop {
         if (!isField || Object.hasOwn(item, key)) continue;
         item[key] = selector[key];
         delete selector[key];
+        lifted.add(key);
         this.#note(
           at(place, key),
           `${key} moved out of the selector, to ${strayFields.includes(key) ? "toPorts" : path}`,
@@ -102,7 +104,7 @@ class Workshop {
       this.#selector(selector, place);
     }
     for (const key of [`${side}CIDR`]) this.#cidrs(item, path, key);
-    this.#ports(item, path);
+    this.#ports(item, path, lifted);
   }
 
   /** Labels beside matchLabels go into it; values become strings. */
@@ -131,13 +133,14 @@ class Workshop {
     }
   }
 
-  /** Puts ports, protocol, rules and requests that lie about in an item where they belong. */
-  #ports(item: Json, path: string): void {
+  /** Puts ports, protocol, rules and requests that lie about in an item where they belong; `lifted` ones have been noted. */
+  #ports(item: Json, path: string, lifted: ReadonlySet<string>): void {
     const stray: Json = {};
     for (const key of strayFields) {
       if (!Object.hasOwn(item, key)) continue;
       if (item[key] !== null) stray[key] = item[key];
       delete item[key];
+      if (!lifted.has(key)) this.#note(at(path, key), "moved into toPorts");
     }
     const place = at(path, "toPorts");
     const lists: Json[] = [];

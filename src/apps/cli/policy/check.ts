@@ -2,14 +2,13 @@
 import colours from "picocolors";
 import { stringify } from "yaml";
 import { formatProblems, type Paint, type Problem } from "#contracts/manifest";
-import { isPolicyKind, parsePolicy } from "#control/policy";
+import { isPolicyKind, parsePolicy, repairPolicy } from "#control/policy";
 import { createWorld, isWorkloadKind, lintLabels, lintPolicy, type WorldObject } from "#control/workbench";
 import { ExitCode } from "../exit-codes.ts";
 import { findDuplicates, readObjects, type WrittenObject } from "../objects/manifests.ts";
 import { readSources, type Source } from "../objects/sources.ts";
 import { note, print, printProse, printStructured } from "../output.ts";
 import { compileRegex, type MaterialFlags, readMaterial, readWorldObjects } from "./material.ts";
-import { repairPolicy } from "./repair.ts";
 import { sarifLog } from "./sarif.ts";
 
 /** What checking a set of sources has shown. */
@@ -58,12 +57,16 @@ export function checkSources(
     if (parsed.kind === "accepted") objects.push(one);
     const broken = parsed.kind === "refused" || one.manifest.problems.some(({ severity }) => severity === "error");
     if (!broken) continue;
-    const repaired = repairPolicy(one.object);
+    // Accepted, but not as it stands in the file: what is wrong there is how it is written, not what it says.
+    const repaired =
+      parsed.kind === "accepted"
+        ? stringify(one.object, { lineWidth: 0 })
+        : repairPolicy(one.object, { compileRegex })?.yaml;
     refused.push({
       file: one.file,
       name: one.object.metadata.name ?? "",
       ...(parsed.kind === "refused" && parsed.effect !== undefined ? { effect: parsed.effect } : {}),
-      ...(repaired === undefined ? {} : { repaired: stringify(repaired, { lineWidth: 0 }) }),
+      ...(repaired === undefined ? {} : { repaired }),
     });
   }
   return { objects, policies, problems: inReadingOrder(problems, sources), refused };
