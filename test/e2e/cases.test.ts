@@ -21,9 +21,9 @@ const cases = readdirSync(folder)
 
 /** Cases that no node can be brought into, and why. */
 const exceptions: Readonly<Record<string, string>> = {
-  audit: "the agent has no audit mode of its own",
-  "enforcement-always": "the agent enforces in the default mode only",
-  "enforcement-never": "the agent enforces in the default mode only",
+  audit: "a mode of the whole node: enforcement-modes.test.ts",
+  "enforcement-always": "a mode of the whole node: enforcement-modes.test.ts",
+  "enforcement-never": "a mode of the whole node: enforcement-modes.test.ts",
   "init-is-closed": "a workload's labels are known before its first packet",
   "init-policy": "a workload's labels are known before its first packet",
   "tier-unknown-peer": "only a newer API server than ours would accept such a peer",

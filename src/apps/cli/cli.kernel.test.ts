@@ -132,7 +132,7 @@ test("apply creates, changes, and says when nothing changed; get and delete find
   );
   assert.match(await ok("get", "cnp"), /^NAME +VALID +SUBJECT +AGE\np +True +app=web/);
   assert.equal(JSON.parse(await ok("get", "cnp", "p", "-o", "json")).spec.ingress[0].toPorts[0].ports[0].port, "81");
-  assert.match(await ok("policy", "get"), /default +p +valid +no endpoint/);
+  assert.match(await ok("policy", "get"), /default +p +valid +enforced +no endpoint/);
   assert.equal(await ok("delete", "cnp", "p", "--wait"), `${title} deleted\n`);
   const gone = await tsilium(["delete", "cnp", "p"]);
   assert.equal(gone.code, 1);
