@@ -80,6 +80,8 @@ stage int slow_from_endpoint(struct __sk_buff *skb)
 	if (endpoint)
 		flow->src.identity = endpoint->identity;
 	flow->src.ep = flow->subject = id;
+	if (reason == DROP_EP_NOT_READY && packet->kind == KIND_NEIGHBOUR)
+		return drop_quietly(skb, reason, DIRECTION_EGRESS); /* a kernel's first words, before its endpoint is complete */
 	if (reason || !endpoint)
 		return drop(skb, packet, flow, reason);
 

@@ -221,6 +221,7 @@ const rows: readonly Row[] = [
   ["an endpoint without a policy set is closed", [serverSlot({ policySet: 0 as PolicySetId }), clientSends(...web4)], "dropped", "egress FORWARDED unenforced", "ingress DROPPED EP_NOT_READY"],
   ["an endpoint whose slot is free is no destination", [serverSlot({ ifindex: 0, id: 0 as EndpointId }), clientSends(...web4)], "dropped", "DROP STALE_OR_UNROUTABLE"],
   ["an endpoint whose slot is free sends nothing", [serverSlot({ ifindex: 0, id: 0 as EndpointId }), serverSends(v4(server, client), tcp(1))], "dropped", "DROP EP_NOT_READY"],
+  ["a kernel's first words on an interface whose slot is free end silently", [serverSlot({ ifindex: 0, id: 0 as EndpointId }), serverSends({ ipv6: { source: "fe80::2", destination: "ff02::2" } }, icmp(133))], "dropped"],
   ["an interface that is no endpoint's sends nothing", strangerSends(...web4), "dropped", "DROP EP_NOT_READY"],
 
   // Who is who

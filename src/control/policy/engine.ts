@@ -413,6 +413,9 @@ function refOf({ kind, name, namespace, uid, path }: Rule): RuleRef {
 /** The policy of a subject that no rule selects: everything is let through. */
 export const unenforcedPolicy: PolicySet = makePolicySet(() => ({ enforced: false, grants: [] }), false);
 
+/** A policy that lets nothing through: default deny both ways, and no rule that allows. */
+export const closedPolicy: PolicySet = makePolicySet(() => ({ enforced: true, grants: [] }), false);
+
 function sorted(rules: Iterable<RuleUse>): RuleUse[] {
   return [...rules].sort((a, b) => (a.order < b.order ? -1 : a.order > b.order ? 1 : 0));
 }

@@ -120,6 +120,16 @@ for (const [name, specs, flow, lines] of rows)
   test(`a flow is explained: ${name}`, () =>
     assert.deepEqual(formatExplanation(explainFlow(engineWith(...specs), flow)), lines));
 
+test("a denial keeps its explanation when its subject has ended, and an allowed flow is not made a denial", () => {
+  const engine = engineWith(web);
+  const denied = explainFlow(engine, from(foreign.id, 81));
+  engine.removeSubject(server.id);
+  engine.flush();
+  assert.deepEqual(formatExplanation(explainFlow(engine, from(foreign.id, 81))), formatExplanation(denied));
+  assert.equal(denied.kind, "default-deny");
+  assert.equal(explainFlow(engine, from(client.id, 80)).kind, "unenforced");
+});
+
 test("the remedy is the smallest policy that allows the flow, as YAML", () => {
   const explanation = explainFlow(engineWith(web), from(foreign.id, 81));
   assert.ok(explanation.kind === "default-deny");

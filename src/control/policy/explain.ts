@@ -1,10 +1,10 @@
 /** Why a flow was judged as it was: the rules that decided, or the rule that came nearest and what would allow it. */
 import { compareStatements, type ExplainedFlow, type NearestStatement, nearestStatement } from "./compare.ts";
 import { type Decision, decide } from "./decide.ts";
-import type { PolicyEngine } from "./engine.ts";
-import { unenforcedPolicy } from "./engine.ts";
+import { closedPolicy, type PolicyEngine, unenforcedPolicy } from "./engine.ts";
+import type { PolicySet } from "./policy-set.ts";
 import { type Remedy, smallestPolicy } from "./remedy.ts";
-import type { RuleRef } from "./rule.ts";
+import type { Rule, RuleRef } from "./rule.ts";
 
 /** The answer. */
 export type Explanation =
@@ -23,22 +23,32 @@ export type Explanation =
 
 /** Explains a flow by the policy in force (as of the last `flush`). Subject and peer should be known identities. */
 export function explainFlow(engine: PolicyEngine, flow: ExplainedFlow): Explanation {
-  const set = engine.policyOf(flow.subject) ?? unenforcedPolicy;
+  const set = engine.policyOf(flow.subject) ?? policyOfDeparted(engine, flow);
   const decision = decide(set, flow.direction, flow.peer, flow.protocol, flow.port);
   if (decision.entry?.unenforced) return { kind: "unenforced", decision };
   if (decision.entry !== undefined && decision.entry.cookie !== 0)
     return { kind: "decided", decision, refs: set.provenance[decision.entry.cookie] ?? [] };
 
-  const rules = engine.rulesFor(flow.subject);
-  const enforcedBy = rules
-    .filter((rule) => rule.defaultDeny[flow.direction] && !engine.isStaged(rule))
-    .map((rule): RuleRef => {
-      const { kind, name, namespace, path } = rule;
-      return { kind, name, path, ...(namespace === undefined ? {} : { namespace }) };
-    });
+  const enforcedBy = enforcingRules(engine, flow).map((rule): RuleRef => {
+    const { kind, name, namespace, path } = rule;
+    return { kind, name, path, ...(namespace === undefined ? {} : { namespace }) };
+  });
   const nearest = nearestStatement(compareStatements(engine, flow));
   const remedy = smallestPolicy(engine, flow);
   return { kind: "default-deny", decision, enforcedBy, ...(nearest === undefined ? {} : { nearest }), remedy };
+}
+
+/** Rules that put the flow's subject into default deny. */
+function enforcingRules(engine: PolicyEngine, flow: ExplainedFlow): Rule[] {
+  return engine.rulesFor(flow.subject).filter((rule) => rule.defaultDeny[flow.direction] && !engine.isStaged(rule));
+}
+
+/** A flow is often explained when its subject has ended already: then by the rules that would select it, if none of them matches the flow. */
+function policyOfDeparted(engine: PolicyEngine, flow: ExplainedFlow): PolicySet {
+  const denied =
+    enforcingRules(engine, flow).length > 0 &&
+    compareStatements(engine, flow).every(({ mismatches }) => mismatches.length > 0);
+  return denied ? closedPolicy : unenforcedPolicy;
 }
 
 /** A rule's place for people: `CiliumNetworkPolicy default/web spec.ingress[0]`. */
