@@ -2,7 +2,8 @@
 import { type Endpoint, EndpointFlags } from "#contracts/bpf";
 import type { EndpointId, IpAddress, NumericIdentity, PolicySetId } from "#core/model";
 import { type Operations, Table } from "#core/runtime";
-import { ipv4Number, macBytes, zeroAddress } from "./bytes.ts";
+import { ipv4Number } from "#datapath/maps";
+import { macBytes, zeroAddress } from "./bytes.ts";
 import type { MapDoor } from "./doors.ts";
 import type { NodeConfigWriter } from "./epoch.ts";
 import type { DesiredPolicySet, PolicySets } from "./policy-sets.ts";

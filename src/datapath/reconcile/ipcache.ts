@@ -2,7 +2,7 @@
 import type { IpcacheKey, IpcacheValue } from "#contracts/bpf";
 import { type EndpointId, formatPrefix, type NumericIdentity, parsePrefix } from "#core/model";
 import { type Operations, TsiliumError } from "#core/runtime";
-import { ipcacheKey, ipcachePrefix } from "./bytes.ts";
+import { ipcacheKey, ipcachePrefix } from "#datapath/maps";
 import type { MapDoor } from "./doors.ts";
 import type { NodeConfigWriter } from "./epoch.ts";
 

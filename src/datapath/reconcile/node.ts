@@ -3,7 +3,8 @@ import { type NodeConfig, NodeFlags, SkbMark } from "#contracts/bpf";
 import { type IpAddress, maskAddress, parseAddress } from "#core/model";
 import { type Operations, TsiliumError } from "#core/runtime";
 import type { Kernel, NetworkChange } from "#datapath/linux";
-import { ipv4Mask, ipv4Number, zeroAddress } from "./bytes.ts";
+import { ipv4Number } from "#datapath/maps";
+import { ipv4Mask, zeroAddress } from "./bytes.ts";
 import type { HookDoor } from "./doors.ts";
 import type { NodeConfigWriter } from "./epoch.ts";
 

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Ct4Key, Ct6Key, CtEntry, NatKey, NatValue } from "#contracts/bpf";
 import { type IpAddress, protocolNumbers } from "#core/model";
 import { errorMessage } from "#core/runtime";
-import { ipv4Number } from "./bytes.ts";
+import { ipv4Number } from "#datapath/maps";
 
 /** A map that is read slice by slice, so that a large one does not hold up the event loop. */
 export interface SliceDoor<K, V> {
