@@ -8,6 +8,7 @@
 
 #include <abi/codes.h>
 #include <abi/events.h>
+#include <abi/http_rules.h>
 #include <abi/maps.h>
 #include <abi/types.h>
 
@@ -60,6 +61,44 @@ struct {
 	__type(key, struct policy_key);
 	__type(value, struct policy_entry);
 } policy SEC(".maps");
+
+/* A program of HTTP rules as its three units see it. */
+struct http_program {
+	union {
+		struct http_program_head head;
+		__u64 words[HTTP_WORDS];
+		__u32 ints[HTTP_WORDS * 2];
+		__u16 states[HTTP_WORDS * 4];
+	};
+};
+
+/* Sizes, not types: clang 14 leaves types out that only an inner map names. */
+struct http_program_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct http_program));
+};
+
+/* number of a program -> the program, in a map of its own. Numbers are not given out again while anything may know them.
+ * Writer: agent, before the policy entries that name it; it goes a minute after the last of them. Reader: endpoint programs,
+ * once per packet of a judged connection. Full: the port goes to the proxy. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
+	__uint(max_entries, 512);
+	__type(key, __u32);
+	__array(values, struct http_program_map);
+} http_programs SEC(".maps");
+
+/* (endpoint, direction, port, peer) -> what was spoken there in place of HTTP/1: new connections go to the proxy. Writer:
+ * endpoint programs; the agent deletes what no policy asks for any more. Full: the longest unused is forgotten, and its next
+ * connection is ended and learnt from again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct http_port_key);
+	__type(value, struct http_port_value);
+} http_learnt SEC(".maps");
 
 /* IPv4 connection -> its state, both directions in one entry. Writers and readers: every program. About 90 bytes each,
  * allocated at load. Full: the connection that was longest without a packet is forgotten, and judged anew if it speaks. */

@@ -5,6 +5,7 @@
 #include <abi/codes.h>
 #include <abi/maps.h>
 #include <abi/events.h>
+#include <abi/http_rules.h>
 
 #define CARRY(kind, name) const kind name *carry_##name __attribute__((unused))
 
@@ -22,6 +23,10 @@ CARRY(struct, nat_key);
 CARRY(struct, nat_value);
 CARRY(struct, metric);
 CARRY(struct, verdict_event);
+CARRY(struct, http_program_head);
+CARRY(struct, http_slot);
+CARRY(struct, http_port_key);
+CARRY(struct, http_port_value);
 
 CARRY(enum, ip_family);
 CARRY(enum, direction);
@@ -39,5 +44,7 @@ CARRY(enum, policy_match);
 CARRY(enum, event_type);
 CARRY(enum, observation_point);
 CARRY(enum, event_flags);
+CARRY(enum, http_limit);
+CARRY(enum, http_foreign);
 
 char LICENSE[] __attribute__((section("license"), used)) = "GPL";

@@ -79,7 +79,8 @@ enum policy_prefix {
 struct policy_entry {
 	__u32 precedence; /* the higher one of (identity, any) decides */
 	__u32 cookie;     /* index into the set's provenance: which rules made this entry */
-	__u16 proxy_port; /* host order; with POLICY_F_REDIRECT */
+	__u32 http_program; /* with POLICY_F_REDIRECT: judges the requests in the kernel; 0: the proxy does */
+	__u16 proxy_port; /* host order; with POLICY_F_REDIRECT; 0: no proxy listens */
 	__u8 l4_prefix;   /* prefixlen - POLICY_PREFIX_L3: breaks ties of precedence */
 	__u8 flags;       /* enum policy_flags */
 };

@@ -49,6 +49,7 @@ function kernelEntry(entry: Entry, proxyPort: number): PolicySetEntry {
     value: {
       precedence: entry.precedence,
       cookie: entry.cookie,
+      httpProgram: 0,
       proxyPort: entry.proxy === undefined ? 0 : proxyPort,
       l4Prefix: l4Prefix(entry),
       flags:

@@ -35,6 +35,7 @@ export const MapType = {
   PERCPU_ARRAY: 6,
   LRU_HASH: 9,
   LPM_TRIE: 11,
+  HASH_OF_MAPS: 13,
   SOCKMAP: 15,
   RINGBUF: 27,
 } as const;

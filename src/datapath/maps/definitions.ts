@@ -1,8 +1,8 @@
 // The maps of the datapath, as bpf/lib/maps.h defines them. Capacities stand there: they are the object's to say.
-import { ct4KeyCodec, ct6KeyCodec, ctEntryCodec, endpointCodec, ipcacheKeyCodec, ipcacheValueCodec, type Metric, metricCodec, natKeyCodec, natValueCodec, nodeConfigCodec, policyEntryCodec, policyKeyCodec } from "#contracts/bpf"; // biome-ignore format: one door
+import { ct4KeyCodec, ct6KeyCodec, ctEntryCodec, endpointCodec, httpPortKeyCodec, httpPortValueCodec, ipcacheKeyCodec, ipcacheValueCodec, type Metric, metricCodec, natKeyCodec, natValueCodec, nodeConfigCodec, policyEntryCodec, policyKeyCodec } from "#contracts/bpf"; // biome-ignore format: one door
 import type { EndpointId } from "#core/model";
 import { type BpfMap, MapType } from "#datapath/linux";
-import { describeConntrack4, describeConntrack6, describeCounter, describeEndpoint, describeHelperErrors, describeIpcache, describeMetric, describeNat, describeNodeConfig, describePolicy } from "./describe.ts"; // biome-ignore format: one door
+import { describeConntrack4, describeConntrack6, describeCounter, describeEndpoint, describeHelperErrors, describeIpcache, describeLearntPort, describeMetric, describeNat, describeNodeConfig, describePolicy } from "./describe.ts"; // biome-ignore format: one door
 import { u16, u32, u64 } from "./scalar.ts";
 import { type MapDefinition, openTypedMap, type TypedMap } from "./typed-map.ts";
 
@@ -65,6 +65,17 @@ export const mapDefinitions = {
     reader: "endpoint programs, first packets",
     whenFull: "the new set is not activated; the old one stays",
     describe: describePolicy,
+  }),
+  http_learnt: define({
+    name: "http_learnt",
+    type: MapType.LRU_HASH,
+    key: httpPortKeyCodec,
+    value: httpPortValueCodec,
+    purpose: "(endpoint, direction, port, peer) -> what was spoken there in place of HTTP/1",
+    writer: "endpoint programs",
+    reader: "endpoint programs, first packets; agent",
+    whenFull: "the longest unused is forgotten, and learnt again",
+    describe: describeLearntPort,
   }),
   ct4: define({
     name: "ct4",

@@ -1,5 +1,5 @@
 // Rows as people read them: `tsilium map show`. Plain JSON values; addresses, codes and flags in words.
-import { type Ct4Key, type Ct6Key, type CtEntry, CtFlags, CtLeg, Direction, DropReason, type Endpoint, enumName, flagNames, HelperSite, type IpcacheKey, type IpcacheValue, IpFamily, type Metric, type NatKey, type NatValue, type NodeConfig, NodeFlags, type PolicyEntry, PolicyFlags, type PolicyKey } from "#contracts/bpf"; // biome-ignore format: one door
+import { type Ct4Key, type Ct6Key, type CtEntry, CtFlags, CtLeg, Direction, DropReason, type Endpoint, enumName, flagNames, HelperSite, HttpForeign, type HttpPortKey, type HttpPortValue, type IpcacheKey, type IpcacheValue, IpFamily, type Metric, type NatKey, type NatValue, type NodeConfig, NodeFlags, type PolicyEntry, PolicyFlags, type PolicyKey } from "#contracts/bpf"; // biome-ignore format: one door
 import { formatAddress, formatPrefix, protocolName } from "#core/model";
 import { decodePolicyKey, ipcachePrefix, ipv4Address } from "./keys.ts";
 
@@ -54,6 +54,7 @@ export function describePolicy(key: PolicyKey, entry: PolicyEntry): DescribedEnt
     key: { set, direction, identity: identity === 0 ? "any" : identity, protocol: protocolName(protocol), port: ports },
     value: {
       action: actionOf(entry.flags),
+      ...(entry.httpProgram !== 0 && { httpProgram: entry.httpProgram }),
       ...(entry.proxyPort !== 0 && { proxyPort: entry.proxyPort }),
       precedence: entry.precedence,
       cookie: entry.cookie,
@@ -66,6 +67,18 @@ function actionOf(flags: number): string {
   if ((flags & PolicyFlags.DENY) !== 0) return "deny";
   if ((flags & PolicyFlags.REDIRECT) !== 0) return "redirect";
   return (flags & PolicyFlags.UNENFORCED) !== 0 ? "allow (not enforced)" : "allow";
+}
+
+export function describeLearntPort(key: HttpPortKey, value: HttpPortValue): DescribedEntry {
+  return {
+    key: {
+      endpoint: key.subject,
+      direction: key.direction === Direction.INGRESS ? "ingress" : "egress",
+      port: key.dport,
+      peer: key.peer,
+    },
+    value: { protocol: enumName(HttpForeign, value.protocol) ?? value.protocol, policySet: value.policySet },
+  };
 }
 
 export function describeConntrack4(key: Ct4Key, entry: CtEntry): DescribedEntry {

@@ -102,7 +102,11 @@ describe("rows as people read them", () => {
     return entries[0];
   };
   const policy = (match: Parameters<typeof policyKey>[0], flags: number, proxyPort = 0) =>
-    dumped("policy", policyKey(match) as never, { precedence: 5, cookie: 2, proxyPort, l4Prefix: 24, flags } as never);
+    dumped(
+      "policy",
+      policyKey(match) as never,
+      { precedence: 5, cookie: 2, httpProgram: 0, proxyPort, l4Prefix: 24, flags } as never,
+    );
 
   it("a policy entry for one port that goes to the proxy", () => {
     const match = {

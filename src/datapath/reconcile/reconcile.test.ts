@@ -65,7 +65,7 @@ const ipcacheMap = () =>
 const policy = (...identities: number[]): DesiredPolicySet => ({
   entries: identities.map((identity) => ({
     key: { prefixlen: 72, identity: identity as NumericIdentity, direction: 0, protocol: 0, dport: 0 },
-    value: { precedence: 1, cookie: 0, proxyPort: 0, l4Prefix: 0, flags: 0 },
+    value: { precedence: 1, cookie: 0, httpProgram: 0, proxyPort: 0, l4Prefix: 0, flags: 0 },
   })),
 });
 const row = (set: DesiredPolicySet, identity = 300): EndpointRow => ({

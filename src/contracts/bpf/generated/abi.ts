@@ -142,6 +142,36 @@ export const HelperSite = {
 } as const;
 export type HelperSite = (typeof HelperSite)[keyof typeof HelperSite];
 
+/** enum http_foreign. What was spoken where HTTP/1 was expected. */
+export const HttpForeign = {
+  /** HTTP/2's connection preface: h2c, gRPC. */
+  H2: 1,
+  /** A TLS handshake. */
+  TLS: 2,
+  /** A tunnel that a rule allows. */
+  CONNECT: 3,
+  /** An upgrade that a rule allows, and the kernel can't follow. */
+  UPGRADE: 4,
+} as const;
+export type HttpForeign = (typeof HttpForeign)[keyof typeof HttpForeign];
+
+/** enum http_limit. */
+export const HttpLimit = {
+  /** Raised when the layout changes: programs of another one are not run. */
+  LAYOUT: 1,
+  /** 64 bits each: 128 KiB, allocated for each program in use. */
+  WORDS: 0x4000,
+  /** Word index; behind the head. */
+  FIRST_STATE: 64,
+  /** Of one program. */
+  MAX_RULES: 0x400,
+  /** Different headers that the rules of one program may ask for. */
+  MAX_SLOTS: 8,
+  /** Segments of a path that has something to resolve (/../, //, %2e); deeper: denied. */
+  MAX_DEPTH: 32,
+} as const;
+export type HttpLimit = (typeof HttpLimit)[keyof typeof HttpLimit];
+
 /** enum ip_family. */
 export const IpFamily = {
   IPV4: 1,
@@ -388,6 +418,145 @@ export const endpointCodec = structCodec<Endpoint>(
 );
 
 /**
+ * struct http_port_key, 12 bytes. http_learnt: ports that turned out to speak what the kernel can't judge; their
+ * connections go to the proxy.
+ */
+export interface HttpPortKey {
+  /** The other side: nobody can change the way of another's connections. */
+  readonly peer: NumericIdentity;
+  /** The endpoint whose policy has HTTP rules there. */
+  readonly subject: EndpointId;
+  readonly dport: number;
+  /** enum direction, as the subject sees it. */
+  readonly direction: number;
+}
+/** Reads and writes {@link HttpPortKey}. */
+export const httpPortKeyCodec = structCodec<HttpPortKey>(
+  "http_port_key",
+  12,
+  (view, at) => ({
+    peer: view.getUint32(at, true) as NumericIdentity,
+    subject: view.getUint16(at + 4, true) as EndpointId,
+    dport: view.getUint16(at + 6, false),
+    direction: view.getUint8(at + 8),
+  }),
+  (view, at, value) => {
+    view.setUint32(at, value.peer, true);
+    view.setUint16(at + 4, value.subject, true);
+    view.setUint16(at + 6, value.dport, false);
+    view.setUint8(at + 8, value.direction);
+  },
+);
+
+/** struct http_port_value, 8 bytes. */
+export interface HttpPortValue {
+  /** Under which it was learnt. */
+  readonly policySet: number;
+  /** enum http_foreign. */
+  readonly protocol: number;
+}
+/** Reads and writes {@link HttpPortValue}. */
+export const httpPortValueCodec = structCodec<HttpPortValue>(
+  "http_port_value",
+  8,
+  (view, at) => ({
+    policySet: view.getUint32(at, true),
+    protocol: view.getUint8(at + 4),
+  }),
+  (view, at, value) => {
+    view.setUint32(at, value.policySet, true);
+    view.setUint8(at + 4, value.protocol);
+  },
+);
+
+/** struct http_program_head, 288 bytes. The first words of a program. */
+export interface HttpProgramHead {
+  /** State 0: zero, so that it leads to itself. */
+  readonly dead: bigint;
+  /** HTTP_LAYOUT of who wrote it; 0: nothing was written. */
+  readonly layout: number;
+  readonly ruleCount: number;
+  /** State before the method. */
+  readonly lineStart: number;
+  /** State before the host; 0: no rule asks for it. */
+  readonly hostStart: number;
+  /** State before a header's name; 0: no rule asks for headers. */
+  readonly headerStart: number;
+  /** Index behind the last state that has a set. */
+  readonly acceptingEnd: number;
+  /** Index in 32-bit units of the first accepting state's set; header names: their slot instead. */
+  readonly sets: number;
+  /** Index in 32-bit units of the first slot. */
+  readonly slots: number;
+  readonly slotCount: number;
+  /** Set of the rules that hold whatever the host. */
+  readonly anyHost: number;
+  /** Byte -> class. */
+  readonly classes: Uint8Array;
+}
+/** Reads and writes {@link HttpProgramHead}. */
+export const httpProgramHeadCodec = structCodec<HttpProgramHead>(
+  "http_program_head",
+  288,
+  (view, at) => ({
+    dead: view.getBigUint64(at, true),
+    layout: view.getUint16(at + 8, true),
+    ruleCount: view.getUint16(at + 10, true),
+    lineStart: view.getUint16(at + 12, true),
+    hostStart: view.getUint16(at + 14, true),
+    headerStart: view.getUint16(at + 16, true),
+    acceptingEnd: view.getUint16(at + 18, true),
+    sets: view.getUint16(at + 20, true),
+    slots: view.getUint16(at + 22, true),
+    slotCount: view.getUint16(at + 24, true),
+    anyHost: view.getUint32(at + 28, true),
+    classes: readBytes(view, at + 32, 256),
+  }),
+  (view, at, value) => {
+    view.setBigUint64(at, value.dead, true);
+    view.setUint16(at + 8, value.layout, true);
+    view.setUint16(at + 10, value.ruleCount, true);
+    view.setUint16(at + 12, value.lineStart, true);
+    view.setUint16(at + 14, value.hostStart, true);
+    view.setUint16(at + 16, value.headerStart, true);
+    view.setUint16(at + 18, value.acceptingEnd, true);
+    view.setUint16(at + 20, value.sets, true);
+    view.setUint16(at + 22, value.slots, true);
+    view.setUint16(at + 24, value.slotCount, true);
+    view.setUint32(at + 28, value.anyHost, true);
+    writeBytes(view, at + 32, 256, value.classes);
+  },
+);
+
+/**
+ * struct http_slot, 12 bytes. One header of the rules. Its values, of all lines of that name, run through one
+ * automaton.
+ */
+export interface HttpSlot {
+  /** Set of the rules that hold without the header. */
+  readonly absent: number;
+  /** Set of the rules that hold with it, whatever the value. */
+  readonly present: number;
+  /** State before the value. */
+  readonly start: number;
+}
+/** Reads and writes {@link HttpSlot}. */
+export const httpSlotCodec = structCodec<HttpSlot>(
+  "http_slot",
+  12,
+  (view, at) => ({
+    absent: view.getUint32(at, true),
+    present: view.getUint32(at + 4, true),
+    start: view.getUint16(at + 8, true),
+  }),
+  (view, at, value) => {
+    view.setUint32(at, value.absent, true);
+    view.setUint32(at + 4, value.present, true);
+    view.setUint16(at + 8, value.start, true);
+  },
+);
+
+/**
  * struct ipcache_key, 24 bytes. ipcache: longest prefix -> who that is. prefixlen counts from `family` (8 bits +
  * 24 of padding) on: 32 + address bits.
  */
@@ -574,13 +743,15 @@ export const nodeConfigCodec = structCodec<NodeConfig>(
   },
 );
 
-/** struct policy_entry, 12 bytes. */
+/** struct policy_entry, 16 bytes. */
 export interface PolicyEntry {
   /** The higher one of (identity, any) decides. */
   readonly precedence: number;
   /** Index into the set's provenance: which rules made this entry. */
   readonly cookie: number;
-  /** Host order; with POLICY_F_REDIRECT. */
+  /** With POLICY_F_REDIRECT: judges the requests in the kernel; 0: the proxy does. */
+  readonly httpProgram: number;
+  /** Host order; with POLICY_F_REDIRECT; 0: no proxy listens. */
   readonly proxyPort: number;
   /** Prefixlen - POLICY_PREFIX_L3: breaks ties of precedence. */
   readonly l4Prefix: number;
@@ -590,20 +761,22 @@ export interface PolicyEntry {
 /** Reads and writes {@link PolicyEntry}. */
 export const policyEntryCodec = structCodec<PolicyEntry>(
   "policy_entry",
-  12,
+  16,
   (view, at) => ({
     precedence: view.getUint32(at, true),
     cookie: view.getUint32(at + 4, true),
-    proxyPort: view.getUint16(at + 8, true),
-    l4Prefix: view.getUint8(at + 10),
-    flags: view.getUint8(at + 11),
+    httpProgram: view.getUint32(at + 8, true),
+    proxyPort: view.getUint16(at + 12, true),
+    l4Prefix: view.getUint8(at + 14),
+    flags: view.getUint8(at + 15),
   }),
   (view, at, value) => {
     view.setUint32(at, value.precedence, true);
     view.setUint32(at + 4, value.cookie, true);
-    view.setUint16(at + 8, value.proxyPort, true);
-    view.setUint8(at + 10, value.l4Prefix);
-    view.setUint8(at + 11, value.flags);
+    view.setUint32(at + 8, value.httpProgram, true);
+    view.setUint16(at + 12, value.proxyPort, true);
+    view.setUint8(at + 14, value.l4Prefix);
+    view.setUint8(at + 15, value.flags);
   },
 );
 
