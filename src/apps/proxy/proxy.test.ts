@@ -176,14 +176,14 @@ describe("the proxy process", { timeout: 60_000 }, () => {
     {
       name: "a broken expression",
       change: stateOf(httpFilter({ path: "/a(" }))[0]!,
-      path: /sets\[1\]\.filters\[1\]\.rules\[0\]\.path/,
+      path: /sets\[1\]\.filters\[1\].l7\.rules\[0\]\.path/,
     },
     {
       name: "look-ahead, which RE2 has not",
       change: stateOf(httpFilter({ host: "(?=a)" }))[0]!,
       path: /rules\[0\]\.host/,
     },
-    { name: "an http filter without rules", change: stateOf({ kind: "http" })[0]!, path: /filters\[1\]\.rules/ },
+    { name: "an l7 filter without rules", change: stateOf({ kind: "l7" })[0]!, path: /filters\[1\]\.l7/ },
     { name: "a port range upside down", change: stateOf({ port: 80, endPort: 70 })[0]!, path: /filters\[1\]\.endPort/ },
     {
       name: "a bad prefix",
@@ -214,7 +214,7 @@ describe("the proxy process", { timeout: 60_000 }, () => {
     for (const line of [
       "nonsense\n",
       '{"kind":"put-set"}\n',
-      '{"kind":"put-set","set":{"id":1,"filters":[{"kind":"http","rules":7}]}}\n{"kind":"commit","revision":9}\n',
+      '{"kind":"put-set","set":{"id":1,"filters":[{"kind":"l7","l7":7}]}}\n{"kind":"commit","revision":9}\n',
     ]) {
       const session = await rawSession(proxy.ready.controlSocket);
       session.socket.write(line);

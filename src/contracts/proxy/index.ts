@@ -10,6 +10,22 @@
  */
 export type { AccessLogRecord, AccessLogRecordKind, NearestRule, PeerRecord } from "./access-log.ts";
 export { connectProxy, type ProxyClient, type ProxyClientOptions, type ProxyCommit } from "./client.ts";
+export type {
+  CustomMatch,
+  DnsMatch,
+  FtpMatch,
+  GrpcMatch,
+  HeaderMatch,
+  HttpMatch,
+  KafkaMatch,
+  L7Protocol,
+  L7RulesOf,
+  RateLimit,
+  SecretRef,
+  SmtpMatch,
+  TlsContext,
+  TlsRules,
+} from "./l7.ts";
 export { createLineReader, type LineReader, maxLineBytes } from "./lines.ts";
 export {
   type AgentMessage,
@@ -32,12 +48,13 @@ export {
 } from "./record-batch.ts";
 export {
   emptyProxyState,
-  type HttpHeaderMatch,
   type HttpRule,
   type IpcacheEntry,
+  type L7Filter,
   type PolicyFilter,
   type PolicyRef,
   type PolicySet,
   type ProxyEndpoint,
   type ProxyState,
+  type Referenced,
 } from "./state.ts";

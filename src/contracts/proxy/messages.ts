@@ -4,7 +4,7 @@ import type { RecordBatch } from "./record-batch.ts";
 import type { IpcacheEntry, PolicySet, ProxyEndpoint } from "./state.ts";
 
 /** Spoken by this program; both sides must speak the same. */
-export const proxyProtocolVersion = 1;
+export const proxyProtocolVersion = 2;
 
 /** One change of the proxy's state; takes effect with the next commit. Deleting what is not there is no error. */
 export type StateChange =

@@ -1,5 +1,6 @@
 /** The proxy's view of policy, as plain data: what the agent compiled, in the proxy's terms. */
 import type { Direction, EndpointId, NumericIdentity, PolicySetId } from "#core/model";
+import type { HttpMatch, L7RulesOf, TlsRules } from "./l7.ts";
 
 /** Names the place in a policy object that something came from; for explanation only. */
 export interface PolicyRef {
@@ -11,42 +12,32 @@ export interface PolicyRef {
   readonly path: string;
 }
 
-/** A header that a request must carry. */
-export interface HttpHeaderMatch {
-  readonly name: string;
-  /** Exact value; absent = the header must be there, whatever its value. */
-  readonly value?: string;
-  /** What to do when it doesn't match, instead of failing the rule. Absent = it must match. */
-  readonly mismatch?: "LOG" | "ADD" | "DELETE" | "REPLACE";
-}
-
-/** An HTTP rule: all given fields must match. Regular expressions are RE2 and must match the whole value. `{}` matches every request but CONNECT. */
-export interface HttpRule {
-  readonly method?: string;
-  /** Against the request target, query included. */
-  readonly path?: string;
-  /** Against the Host header, with the port if the client sends one. */
-  readonly host?: string;
-  /** Cilium's `Name: value` (exact), or `Name` (must be there). */
-  readonly headers?: readonly string[];
-  readonly headerMatches?: readonly HttpHeaderMatch[];
+/** Where a rule was written. */
+export interface Referenced {
   readonly ref: PolicyRef;
 }
+
+/** An HTTP rule. */
+export type HttpRule = HttpMatch & Referenced;
+
+/** The rules of one protocol. */
+export type L7Filter = L7RulesOf<Referenced>;
 
 /** What a policy says on some peers and ports in one direction. */
 export interface PolicyFilter {
   readonly direction: Direction;
   readonly peers: "any" | readonly NumericIdentity[];
-  readonly protocol: "TCP";
+  readonly protocol: "any" | "TCP" | "UDP";
   /** Destination port; 0 = every port. */
   readonly port: number;
   /** Last port of a range that starts at `port`; absent = only `port`. */
   readonly endPort?: number;
-  /** `allow`: every request passes; `deny`: none; `http`: those that one of `rules` matches. */
-  readonly kind: "allow" | "deny" | "http";
+  /** `allow`: every request passes; `deny`: none; `l7`: those that one of the rules in `l7` matches, over connections that `tls` accepts. */
+  readonly kind: "allow" | "deny" | "l7";
   /** As in the policy map: the upper 24 bits are the tier and priority, and only filters of the highest tier that match count. */
   readonly precedence: number;
-  readonly rules?: readonly HttpRule[];
+  readonly l7?: L7Filter;
+  readonly tls?: TlsRules;
   readonly refs: readonly PolicyRef[];
 }
 

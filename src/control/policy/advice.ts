@@ -25,7 +25,7 @@ export function adviseOnDns(reader: Reader, rule: Rule): void {
 export function adviseOnStaging(reader: Reader, rules: readonly Rule[]): void {
   for (const { statements } of rules)
     for (const { ports, ref } of statements)
-      if (ports !== "any" && ports.some(({ http }) => http !== undefined))
+      if (ports !== "any" && ports.some(({ l7 }) => l7 !== undefined))
         reader.warn(
           ref.path,
           "audit-connections-only",
@@ -51,6 +51,8 @@ function mayBeDnsServer(peer: Peer): boolean {
   switch (peer.kind) {
     case "cidr":
       return true;
+    case "fqdn":
+      return false;
     case "entity":
       return peer.entity === "all" || peer.entity === "world" || peer.entity === "cluster" || peer.entity === "host";
     case "labels": {

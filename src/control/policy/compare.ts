@@ -3,7 +3,7 @@ import { type Direction, formatPrefix, type Identity, type NumericIdentity, prot
 import { formatPortMatch } from "./describe.ts";
 import type { PolicyEngine } from "./engine.ts";
 import { describeIdentity } from "./naming.ts";
-import { isPeer, type KnownIdentity, knowIdentity } from "./peers.ts";
+import { formatDnsMatch, isPeer, type KnownIdentity, knowIdentity } from "./peers.ts";
 import type { Peer, PortMatch, RuleRef, Statement } from "./rule.ts";
 import { describeFound, formatRequirement, meets, type Selector } from "./selector.ts";
 
@@ -33,8 +33,8 @@ export interface Mismatch {
 export interface ComparedStatement {
   readonly ref: RuleRef;
   readonly action: Statement["action"];
-  /** Whether it lists HTTP requests for the port: then it speaks of these alone. */
-  readonly http: boolean;
+  /** Whether it lists requests for the port: then it speaks of these alone. */
+  readonly l7: boolean;
   /** What keeps it from matching; empty: it matches. */
   readonly mismatches: readonly Mismatch[];
   /** How far it is from matching; infinite if it names no peer or no port at all. */
@@ -93,11 +93,11 @@ function compareStatement(
   const lists =
     ports === "any"
       ? undefined
-      : ports.flatMap(({ matches: listed, http }) => listed.map((match) => ({ match, http })));
+      : ports.flatMap(({ matches: listed, l7, tls }) => listed.map((match) => ({ match, judged: l7 ?? tls })));
   const toPort =
     lists === undefined ? matches : shortest(lists.map(({ match }) => distanceToPort(match, flow, subject, peer)));
   const speaking = lists?.filter(({ match }) => distanceToPort(match, flow, subject, peer).cost === 0) ?? [];
-  const http = speaking.length > 0 && speaking.every((one) => one.http !== undefined);
+  const l7 = speaking.length > 0 && speaking.every((one) => one.judged !== undefined);
   // Without a single peer or port there is nothing to come near to.
   const distance = (toPeer?.cost ?? Number.POSITIVE_INFINITY) + (toPort?.cost ?? Number.POSITIVE_INFINITY);
   const missing = (what: string, found: string): Mismatch[] => [
@@ -106,7 +106,7 @@ function compareStatement(
   return {
     ref,
     action,
-    http,
+    l7,
     mismatches: [
       ...(toPeer?.mismatches ?? missing("peer", describeIdentity(peer.identity))),
       ...(toPort?.mismatches ?? missing("port", formatTransport(flow))),
@@ -143,6 +143,10 @@ function distanceToPeer(peer: Peer, known: KnownIdentity, clusterName: string): 
     case "cidr": {
       const except = peer.except.map((prefix) => ` except ${formatPrefix(prefix)}`).join("");
       return { cost: 1, mismatches: [{ path: peer.path, expected: `${formatPrefix(peer.prefix)}${except}`, found }] };
+    }
+    case "fqdn": {
+      const expected = `an address of ${formatDnsMatch(peer.name)}`;
+      return { cost: 1, mismatches: [{ path: peer.path, expected, found }] };
     }
   }
 }

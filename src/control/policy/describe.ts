@@ -3,7 +3,8 @@
 import type { Problem } from "#contracts/manifest";
 import { formatPrefix, protocolName } from "#core/model";
 import { clusterKey, namespaceKey } from "./parse-peers.ts";
-import type { GroupPeer, Peer, PortList, PortMatch, Rule, Statement } from "./rule.ts";
+import { formatDnsMatch } from "./peers.ts";
+import type { GroupPeer, HttpRule, Peer, PortList, PortMatch, Rule, Statement } from "./rule.ts";
 import { formatRequirement, type Selector } from "./selector.ts";
 
 /** What a rule does, one sentence a line. */
@@ -128,21 +129,24 @@ function describePeer(peer: Peer, rule: Rule, clusterName: string): string {
       const except = peer.except.length === 0 ? "" : ` except ${peer.except.map(formatPrefix).join(", ")}`;
       return `${formatPrefix(peer.prefix)}${except}`;
     }
+    case "fqdn":
+      return `the addresses of ${formatDnsMatch(peer.name)}`;
   }
 }
 
 function describePortList(list: PortList): string {
   if (list.matches.length === 0) return "on no port";
   const ports = list.matches.map(formatPortMatch).join(", ");
-  if (list.http === undefined) return `on ${ports}`;
-  const requests = list.http.map((rule) => {
-    const parts = [rule.method ?? "any method", rule.path ?? "any path"];
-    if (rule.host !== undefined) parts.push(`host ${rule.host}`);
-    for (const header of rule.headers)
-      parts.push(`header ${header.name}${header.value === undefined ? "" : `: ${header.value}`}`);
-    return parts.join(" ");
-  });
-  return `on ${ports}, only requests ${requests.join(" or ")}`;
+  if (list.l7?.protocol !== "http") return `on ${ports}`;
+  return `on ${ports}, only requests ${list.l7.rules.map(describeHttpRule).join(" or ")}`;
+}
+
+function describeHttpRule(rule: HttpRule): string {
+  const parts = [rule.method ?? "any method", rule.path ?? "any path"];
+  if (rule.host !== undefined) parts.push(`host ${rule.host}`);
+  for (const header of rule.headers ?? [])
+    parts.push(`header ${header.name}${header.value === undefined ? "" : `: ${header.value}`}`);
+  return parts.join(" ");
 }
 
 /** `tcp/80`, `udp/1000-2000`, `tcp/http`, `icmp/8`, `sctp`. */

@@ -1,7 +1,7 @@
 /** The engine against the naive evaluator, on random policies. TSILIUM_SEED repeats a run. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { protocolNumbers } from "#core/model";
+import { protocolName, protocolNumbers } from "#core/model";
 import { createPolicyEngine, decide, type PolicyEngine, type PolicySet, parseCidrGroup, parsePolicy } from "./index.ts";
 import { samePolicy } from "./policy-set.ts";
 import { judgeNaively, type NaiveFlow, Random, type RandomWorld, randomFlow, randomWorld } from "./testing.ts";
@@ -34,6 +34,7 @@ function judgeByFilters(
   const matching = set.filters.filter(
     (f) =>
       f.direction === flow.direction &&
+      (f.protocol === "any" || f.protocol === protocolName(flow.protocol)) &&
       (f.peers === "any" || f.peers.includes(flow.peer.id)) &&
       (f.port === 0 || (flow.port >= f.port && flow.port <= (f.endPort ?? f.port))),
   );
@@ -46,7 +47,7 @@ function judgeByFilters(
   if (top.some((f) => f.kind === "allow")) return { kind: "allow" };
   return {
     kind: "http",
-    places: [...new Set(top.flatMap((f) => (f.rules ?? []).map((rule) => rule.ref.path)))].sort(),
+    places: [...new Set(top.flatMap((f) => (f.l7?.rules ?? []).map((rule) => rule.ref.path)))].sort(),
   };
 }
 

@@ -107,7 +107,7 @@ test("1000 rules on 1000 identities are computed in well under a second, one mor
 test("precedence: deny over redirect over allow, rules over what is implied", () => {
   const order = [
     precedenceOf("deny", levels.rules),
-    precedenceOf("redirect", levels.rules),
+    precedenceOf("redirect", levels.rules, "http"),
     precedenceOf("allow", levels.rules),
     precedenceOf("allow", levels.implicit),
     precedenceOf("audit", levels.implicit),
@@ -117,7 +117,7 @@ test("precedence: deny over redirect over allow, rules over what is implied", ()
     [...order].sort((a, b) => b - a),
   );
   assert.equal(precedenceOf("deny", levels.rules) & 0xff, 255);
-  assert.equal(precedenceOf("redirect", levels.rules) & 0xff, 154);
+  assert.equal(precedenceOf("redirect", levels.rules, "http") & 0xff, 154);
 });
 
 const ranges: ReadonlyArray<readonly [first: number, last: number, blocks: string]> = [

@@ -2,7 +2,15 @@
 import type { Direction, NumericIdentity } from "#core/model";
 import type { DirectionGrants, Grant } from "./grants.ts";
 import { maskRange } from "./masks.ts";
-import { type Entry, type EntryAction, l4Key, l4Prefix, levels, precedenceOf } from "./policy-set.ts";
+import {
+  type Entry,
+  type EntryAction,
+  type ListenerKind,
+  l4Key,
+  l4Prefix,
+  levels,
+  precedenceOf,
+} from "./policy-set.ts";
 import type { RuleRef } from "./rule.ts";
 
 interface Draft {
@@ -11,6 +19,8 @@ interface Draft {
   readonly portPrefix: number;
   precedence: number;
   action: EntryAction;
+  /** With `redirect`. */
+  proxy: ListenerKind | undefined;
   refs: RuleRef[];
 }
 
@@ -68,10 +78,14 @@ export function draftEntries(
   for (const trie of tries.values()) prune(trie);
   pruneByWildcard(tries);
   const out = [...tries].flatMap(([identity, trie]) =>
-    [...trie.values()].map((draft): DraftEntry => {
-      const proxy = draft.action === "redirect" ? ({ proxy: "http" } as const) : {};
-      return { direction, identity, ...draft, ...proxy };
-    }),
+    [...trie.values()].map(
+      ({ proxy, ...draft }): DraftEntry => ({
+        direction,
+        identity,
+        ...draft,
+        ...(proxy === undefined ? {} : { proxy }),
+      }),
+    ),
   );
   if (audit && !tries.get(any)?.has(l4Key(0, 0, 0)))
     out.push({ ...everything, action: "audit", precedence: precedenceOf("audit", levels.implicit) });
@@ -96,7 +110,8 @@ function add(tries: Map<NumericIdentity, Trie>, identity: NumericIdentity, grant
     tries.set(identity, trie);
   }
   const ordered = actionOf(grant);
-  const precedence = precedenceOf(ordered, grant.level);
+  const proxy = listenerOf(grant);
+  const precedence = precedenceOf(ordered, grant.level, proxy);
   // What no rule ordered has no reference, and so the cookie 0.
   const refs = grant.ref === undefined ? [] : [grant.ref];
   // An audited deny keeps the deny's rank: it must not let an allow take its place in the report.
@@ -105,10 +120,11 @@ function add(tries: Map<NumericIdentity, Trie>, identity: NumericIdentity, grant
     const key = l4Key(grant.protocol, port, prefix);
     const draft = trie.get(key);
     if (draft === undefined) {
-      trie.set(key, { protocol: grant.protocol, port, portPrefix: prefix, precedence, action, refs });
+      trie.set(key, { protocol: grant.protocol, port, portPrefix: prefix, precedence, action, proxy, refs });
     } else if (draft.precedence < precedence) {
       draft.precedence = precedence;
       draft.action = action;
+      draft.proxy = proxy;
       draft.refs = refs;
     } else if (draft.precedence === precedence) {
       draft.refs = [...new Set([...draft.refs, ...refs])];
@@ -118,7 +134,7 @@ function add(tries: Map<NumericIdentity, Trie>, identity: NumericIdentity, grant
 
 function actionOf({ kind }: Grant): EntryAction {
   switch (kind) {
-    case "http":
+    case "l7":
       return "redirect";
     case "default-deny":
       return "deny";
@@ -126,6 +142,11 @@ function actionOf({ kind }: Grant): EntryAction {
     case "deny":
       return kind;
   }
+}
+
+/** Who judges what an `l7` grant lets through. */
+export function listenerOf({ kind, l7 }: Grant): ListenerKind | undefined {
+  return kind === "l7" ? (l7?.protocol ?? "tls") : undefined;
 }
 
 /** The entries of a trie that cover a given one, itself excluded. */

@@ -1,9 +1,10 @@
-/** Orders -> what the proxy judges by. Complete for TCP: the proxy judges both sides of a connection, also the one without HTTP rules. */
-import type { HttpRule as HttpFilterRule, PolicyFilter, PolicyRef } from "#contracts/proxy";
+/** Orders -> what the proxy judges by. Complete for TCP and UDP: the proxy judges both sides of a connection, also the one without L7 rules. */
+import type { L7Filter, PolicyFilter, PolicyRef } from "#contracts/proxy";
 import { type Direction, protocolNumbers } from "#core/model";
+import { listenerOf } from "./entries.ts";
 import type { DirectionGrants, Grant } from "./grants.ts";
 import { levels, precedenceOf } from "./policy-set.ts";
-import type { HttpRule, RuleRef } from "./rule.ts";
+import type { L7Rules, RuleRef } from "./rule.ts";
 
 /** A ref in the proxy's form. */
 function toPolicyRef(ref: RuleRef, place = ref.path): PolicyRef {
@@ -16,7 +17,7 @@ export function makeFilters(
   { enforced, grants }: DirectionGrants,
   audit: boolean,
 ): PolicyFilter[] {
-  const everything = { direction, peers: "any", protocol: "TCP", port: 0 } as const;
+  const everything = { direction, peers: "any", protocol: "any", port: 0 } as const;
   if (!enforced || audit)
     return [
       {
@@ -26,35 +27,38 @@ export function makeFilters(
         refs: [],
       },
     ];
-  return grants
-    .filter((grant) => grant.protocol === 0 || grant.protocol === protocolNumbers.TCP)
-    .map((grant) => toFilter(grant));
+  return grants.flatMap((grant) => {
+    const protocol = transports.get(grant.protocol);
+    return protocol === undefined ? [] : [toFilter(grant, protocol)];
+  });
 }
 
-function toFilter(grant: Grant): PolicyFilter {
-  const { direction, level, first, last, ref, http } = grant;
+const transports: ReadonlyMap<number, PolicyFilter["protocol"]> = new Map([
+  [0, "any"],
+  [protocolNumbers.TCP, "TCP"],
+  [protocolNumbers.UDP, "UDP"],
+]);
+
+function toFilter(grant: Grant, protocol: PolicyFilter["protocol"]): PolicyFilter {
+  const { direction, level, first, last, ref, l7, tls } = grant;
   const kind = grant.kind === "default-deny" ? "deny" : grant.kind;
   const all = first === 0;
   return {
     direction,
     peers: grant.peers === "any" ? "any" : [...grant.peers].sort((a, b) => a - b),
-    protocol: "TCP",
+    protocol,
     port: all ? 0 : first,
     ...(all || last === first ? {} : { endPort: last }),
     kind,
-    precedence: precedenceOf(kind === "http" ? "redirect" : kind, level),
-    ...(http === undefined || ref === undefined ? {} : { rules: http.map((rule) => toHttpRule(rule, ref)) }),
+    precedence: kind === "l7" ? precedenceOf("redirect", level, listenerOf(grant)) : precedenceOf(kind, level),
+    ...(l7 === undefined || ref === undefined ? {} : { l7: toL7Filter(l7, ref) }),
+    ...(tls === undefined ? {} : { tls }),
     refs: ref === undefined ? [] : [toPolicyRef(ref)],
   };
 }
 
-function toHttpRule(rule: HttpRule, ref: RuleRef): HttpFilterRule {
-  const { method, path, host, headers } = rule;
-  return {
-    ...(method === undefined ? {} : { method }),
-    ...(path === undefined ? {} : { path }),
-    ...(host === undefined ? {} : { host }),
-    ...(headers.length === 0 ? {} : { headerMatches: headers }),
-    ref: toPolicyRef(ref, rule.place),
-  };
+function toL7Filter(l7: L7Rules, ref: RuleRef): L7Filter {
+  const rules = l7.rules.map(({ place, ...match }) => ({ ...match, ref: toPolicyRef(ref, place) }));
+  // One protocol in, the same out; the compiler can't see that through the map.
+  return { ...l7, rules } as L7Filter;
 }

@@ -2,13 +2,13 @@
 import { type Direction, type NumericIdentity, Reserved } from "#core/model";
 import type { KnownIdentity } from "./peers.ts";
 import { levels } from "./policy-set.ts";
-import type { HttpRule, PortMatch, Rule, RuleRef, Statement } from "./rule.ts";
+import type { PortList, PortMatch, Rule, RuleRef, Statement } from "./rule.ts";
 
 /** One order, wherever it stands. */
 export interface Order {
   readonly direction: Direction;
   /** `default-deny`: where tier Admin passes on what nobody allows, this must be said, as wider orders stand below. */
-  readonly kind: "allow" | "deny" | "http" | "pass" | "default-deny";
+  readonly kind: "allow" | "deny" | "l7" | "pass" | "default-deny";
   readonly peers: "any" | ReadonlySet<NumericIdentity>;
   /** IP protocol number; 0 = any. */
   readonly protocol: number;
@@ -17,8 +17,9 @@ export interface Order {
   readonly last: number;
   /** Absent: no rule ordered it. */
   readonly ref?: RuleRef;
-  /** With `http`: the requests that pass. */
-  readonly http?: readonly HttpRule[];
+  /** With `l7`: what passes on which kind of connection. */
+  readonly l7?: PortList["l7"];
+  readonly tls?: PortList["tls"];
 }
 
 /** One order in its place: of those that match, the ones of the smallest level count. */
@@ -192,12 +193,13 @@ function resolveStatement(
     return;
   }
   for (const list of statement.ports) {
-    const what = list.http === undefined ? { kind: statement.action } : { kind: "http" as const, http: list.http };
+    const { l7, tls } = list;
+    const what = l7 === undefined && tls === undefined ? { kind: statement.action } : { kind: "l7" as const, l7, tls };
     for (const match of list.matches)
       for (const ports of resolvePorts(match, direction, peers, context)) {
         out.push({ ...base, ...what, ...ports });
-        // Where nothing is denied by default, HTTP rules show requests, but hold none back.
-        if (what.kind === "http" && !defaultDeny) out.push({ ...base, kind: "allow", ...ports });
+        // Where nothing is denied by default, L7 rules show requests, but hold none back.
+        if (what.kind === "l7" && !defaultDeny) out.push({ ...base, kind: "allow", ...ports });
       }
   }
 }

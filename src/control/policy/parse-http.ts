@@ -1,6 +1,7 @@
 /** HTTP rules: which requests are allowed. */
+import type { HeaderMatch } from "#contracts/proxy";
 import { at, type Fields, type Reader, show } from "./reader.ts";
-import type { HeaderRequirement, HttpRule } from "./rule.ts";
+import type { HttpRule } from "./rule.ts";
 
 /** Reads a list of HTTP rules; the list is not empty. */
 export function parseHttpRules(reader: Reader, items: readonly unknown[], path: string): readonly HttpRule[] {
@@ -21,7 +22,7 @@ function parseHttpRule(reader: Reader, value: unknown, path: string): HttpRule |
       `write ${method.toUpperCase()}`,
     );
   if (target !== undefined) adviseOnPath(reader, target, at(path, "path"));
-  const headers: HeaderRequirement[] = [];
+  const headers: HeaderMatch[] = [];
   for (const [i, item] of (reader.list(fields, path, "headers") ?? []).entries()) {
     const header = parseHeaderText(reader, item, `${at(path, "headers")}[${i}]`);
     if (header !== undefined) headers.push(header);
@@ -34,7 +35,7 @@ function parseHttpRule(reader: Reader, value: unknown, path: string): HttpRule |
     ...(method === undefined ? {} : { method }),
     ...(target === undefined ? {} : { path: target }),
     ...(host === undefined ? {} : { host }),
-    headers,
+    ...(headers.length === 0 ? {} : { headers }),
     place: path,
   };
 }
@@ -86,7 +87,7 @@ function adviseOnPath(reader: Reader, pattern: string, path: string): void {
 const headerName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /** `Name: value` (exactly this value) or `Name` (present). */
-function parseHeaderText(reader: Reader, value: unknown, path: string): HeaderRequirement | undefined {
+function parseHeaderText(reader: Reader, value: unknown, path: string): HeaderMatch | undefined {
   if (typeof value !== "string") {
     reader.notString(value, path);
     return undefined;
@@ -103,7 +104,7 @@ function parseHeaderText(reader: Reader, value: unknown, path: string): HeaderRe
   return space < 0 ? { name } : { name, value: value.slice(space + 1) };
 }
 
-function parseHeaderMatch(reader: Reader, value: unknown, path: string): HeaderRequirement | undefined {
+function parseHeaderMatch(reader: Reader, value: unknown, path: string): HeaderMatch | undefined {
   const fields = reader.object(value, path, "headerMatch");
   if (fields === undefined) return undefined;
   const name = reader.string(fields, path, "name");

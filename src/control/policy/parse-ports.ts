@@ -59,8 +59,8 @@ function parsePortList(reader: Reader, value: unknown, path: string, action: "al
   tooMany(reader, ports, at(path, "ports"), "ports");
   const hasHttp = isHttp(fields.rules);
   const matches = ports.flatMap((item, i) => parsePort(reader, item, `${at(path, "ports")}[${i}]`, hasHttp));
-  const http = parseL7(reader, fields, path, action);
-  return http === undefined ? { matches } : { matches, http };
+  const l7 = parseL7(reader, fields, path, action);
+  return l7 === undefined ? { matches } : { matches, l7 };
 }
 
 function isHttp(rules: unknown): boolean {
@@ -69,7 +69,7 @@ function isHttp(rules: unknown): boolean {
   return Array.isArray(http) && http.length > 0;
 }
 
-function parseL7(reader: Reader, fields: Fields, path: string, action: "allow" | "deny"): PortList["http"] {
+function parseL7(reader: Reader, fields: Fields, path: string, action: "allow" | "deny"): PortList["l7"] {
   const value = reader.field(fields, path, "rules");
   if (value === undefined) return undefined;
   const place = at(path, "rules");
@@ -111,7 +111,7 @@ function parseL7(reader: Reader, fields: Fields, path: string, action: "allow" |
     );
     return undefined;
   }
-  return parseHttpRules(reader, http, at(place, "http"));
+  return { protocol: "http", rules: parseHttpRules(reader, http, at(place, "http")) };
 }
 
 function parsePort(reader: Reader, value: unknown, path: string, hasHttp: boolean): PortMatch[] {

@@ -1,5 +1,6 @@
 /** Which identities a peer of a rule stands for. */
 
+import type { DnsMatch } from "#contracts/proxy";
 import type { NamedPort } from "#control/identity";
 import { namedPorts } from "#control/identity";
 import { formatPrefix, type Identity, type Prefix, parsePrefix, prefixContains, Reserved } from "#core/model";
@@ -34,7 +35,14 @@ export function peerKey(peer: Peer): string {
       return `entity ${peer.entity}`;
     case "cidr":
       return `cidr ${[peer.prefix, ...peer.except].map(formatPrefix).join(" ! ")}`;
+    case "fqdn":
+      return `fqdn ${formatDnsMatch(peer.name)}`;
   }
+}
+
+/** A name or pattern as the key of its identities' label. */
+export function formatDnsMatch(match: DnsMatch): string {
+  return "matchName" in match ? match.matchName : match.matchPattern;
 }
 
 /** Whether the peer stands for an identity. `all` stands for every one, also for those that are not known. */
@@ -46,6 +54,8 @@ export function isPeer(peer: Peer, known: KnownIdentity, clusterName: string): b
       return isOfEntity(peer.entity, known.labels, clusterName);
     case "cidr":
       return isInCidr(peer.prefix, peer.except, known);
+    case "fqdn":
+      return known.labels.get(formatDnsMatch(peer.name))?.some((label) => label.source === "fqdn") ?? false;
   }
 }
 

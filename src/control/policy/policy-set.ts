@@ -1,10 +1,13 @@
 /** What rules come to for one subject: the entries that the kernel gets, the filters that the proxy gets, and where both come from. */
-import type { PolicyFilter } from "#contracts/proxy";
+import type { L7Protocol, PolicyFilter } from "#contracts/proxy";
 import type { Direction, NumericIdentity } from "#core/model";
 import type { RuleRef } from "./rule.ts";
 
 /** What an entry orders. `audit`: would be denied; let through and reported. */
 export type EntryAction = "allow" | "deny" | "redirect" | "audit";
+
+/** Which kind of listener judges what an entry redirects; `tls`: only by the server's name. */
+export type ListenerKind = L7Protocol | "tls";
 
 /** One row of a policy map. */
 export interface Entry {
@@ -21,7 +24,7 @@ export interface Entry {
   /** The higher one of (identity, any) decides; u32. */
   readonly precedence: number;
   /** With `redirect`, and with `audit` where requests are judged all the same: which kind of listener. */
-  readonly proxy?: "http";
+  readonly proxy?: ListenerKind;
   /** Index into the set's provenance; 0 = no rule. */
   readonly cookie: number;
   /** No policy selects the subject in this direction: allowed, and not a verdict of policy. */
@@ -47,14 +50,25 @@ export interface PolicySet {
  * Baseline end where that stands which holds if no rule says anything.
  */
 export const levels = { rules: 0x80_0000, implicit: 0xff_fffe } as const;
-const actionBits = { deny: 255, redirect: 154, allow: 1, audit: 0 } as const;
+const actionBits = { deny: 255, redirect: 2, allow: 1, audit: 0 } as const;
+/** 255 less Cilium's priority of the listener; FTP and SMTP, which Cilium has not, stand beside its other parsers. */
+const listenerBits: Readonly<Record<ListenerKind, number>> = {
+  http: 154,
+  kafka: 149,
+  custom: 144,
+  ftp: 144,
+  smtp: 144,
+  tls: 139,
+  dns: 134,
+};
 
 /**
- * Precedence of an entry, as in Cilium: inverted 24-bit level, then deny (255) before redirect to the HTTP listener (154)
- * before allow (1).
+ * Precedence of an entry, as in Cilium: inverted 24-bit level, then deny (255) before redirects in the order of their listeners
+ * (HTTP 154 to DNS 134) before allow (1).
  */
-export function precedenceOf(action: EntryAction, level: number): number {
-  return (((0xff_ffff - level) << 8) | actionBits[action]) >>> 0;
+export function precedenceOf(action: EntryAction, level: number, listener?: ListenerKind): number {
+  const bits = action === "redirect" && listener !== undefined ? listenerBits[listener] : actionBits[action];
+  return (((0xff_ffff - level) << 8) | bits) >>> 0;
 }
 
 /** Length of the L4 part of the kernel's key: 0 = any, 8 = the protocol, 9..24 = with bits of the port. */

@@ -1,4 +1,5 @@
 /** Rules as the engine works with them: what a policy object means, every default applied, nothing left to interpret. */
+import type { DnsMatch, HttpMatch, L7RulesOf, TlsRules } from "#contracts/proxy";
 import type { Direction, Prefix } from "#core/model";
 import type { Selector } from "./selector.ts";
 
@@ -60,7 +61,17 @@ export type EntityName =
 export type Peer =
   | { readonly kind: "labels"; readonly selector: Selector; readonly path: string }
   | { readonly kind: "entity"; readonly entity: EntityName; readonly path: string }
-  | { readonly kind: "cidr"; readonly prefix: Prefix; readonly except: readonly Prefix[]; readonly path: string };
+  | { readonly kind: "cidr"; readonly prefix: Prefix; readonly except: readonly Prefix[]; readonly path: string }
+  /** Addresses to which a name resolves: identities with a label of source `fqdn` for this very selector. */
+  | { readonly kind: "fqdn"; readonly name: DnsMatch; readonly path: string };
+
+/** Peers by a Service: its name, or a selector of Services. The engine adds what these stand for to `peers`. */
+export interface ServicePeer {
+  /** Absent: any namespace. */
+  readonly namespace?: string;
+  readonly service: string | Selector;
+  readonly path: string;
+}
 
 /** Peers by a CiliumCIDRGroup: its name, or a selector of groups by their labels. */
 export interface GroupPeer {
@@ -85,29 +96,37 @@ export type PortMatch =
   | { readonly kind: "named"; readonly protocol: number; readonly name: string; readonly path: string }
   | { readonly kind: "icmp"; readonly protocol: number; readonly type: number; readonly path: string };
 
-/** A header that a request must carry; without a value its presence is enough. Names compare without case, values exactly. */
-export interface HeaderRequirement {
-  readonly name: string;
-  readonly value?: string;
+/** Where a rule is written, relative to the object. */
+export interface Placed {
+  readonly place: string;
 }
 
-/** One kind of request that is allowed: all that is given must match. Regexes are RE2 and must match the whole text. */
-export interface HttpRule {
-  readonly method?: string;
-  /** Matched against path and query. */
-  readonly path?: string;
-  readonly host?: string;
-  readonly headers: readonly HeaderRequirement[];
-  /** Where it is written, relative to the object. */
-  readonly place: string;
+/** One kind of HTTP request that is allowed. */
+export type HttpRule = HttpMatch & Placed;
+
+/** Requests of one protocol that are allowed. */
+export type L7Rules = L7RulesOf<Placed>;
+
+/** An Envoy listener that connections are handed to: Cilium's `listener`. */
+export interface ListenerRef {
+  readonly kind: "CiliumEnvoyConfig" | "CiliumClusterwideEnvoyConfig";
+  readonly config: string;
+  readonly name: string;
+  /** 1 to 100, the smaller one first; absent: 101 and later, by kind. */
+  readonly priority?: number;
 }
 
 /** One list of ports, with what is allowed on them. No matches: the list allows nothing. */
 export interface PortList {
   readonly matches: readonly PortMatch[];
   /** Requests that are allowed; undefined: whatever is spoken there. Never an empty list. */
-  readonly http?: readonly HttpRule[];
+  readonly l7?: L7Rules;
+  readonly tls?: TlsRules;
+  readonly listener?: ListenerRef;
 }
+
+/** Whether the two ends must have proved who they are. */
+export type Authentication = "disabled" | "required" | "test-always-fail";
 
 /** One item of `ingress`, `egress`, `ingressDeny`, `egressDeny`. */
 export interface Statement {
@@ -121,8 +140,11 @@ export interface Statement {
   readonly peers: "any" | readonly Peer[];
   /** Groups whose prefixes are peers, too; they may change, and need not be there. The engine adds them to `peers`. */
   readonly groups?: readonly GroupPeer[];
+  /** Services that are peers, too, in the same way. */
+  readonly services?: readonly ServicePeer[];
   /** "any": no restriction, ICMP included. Otherwise what one of them lists. */
   readonly ports: "any" | readonly PortList[];
+  readonly authentication?: Authentication;
 }
 
 /** A policy that only reports what it would deny. */
@@ -140,10 +162,14 @@ export interface Rule {
   /** `spec`, or `specs[n]`. */
   readonly path: string;
   readonly subject: Selector;
+  /** A host policy: its subjects are nodes, by their labels. */
+  readonly ofNodes?: true;
   readonly statements: readonly Statement[];
   /** Directions in which this rule denies what no rule allows. */
   readonly defaultDeny: { readonly ingress: boolean; readonly egress: boolean };
   /** Staged: it neither allows nor denies, but says what it would deny. */
   readonly audit?: Audit;
   readonly description?: string;
+  /** What flows that it decides carry: Hubble's `policy_log`. */
+  readonly log?: string;
 }

@@ -144,13 +144,14 @@ function requestsOf(
   const matching = set.filters.filter(
     (filter) =>
       filter.direction === direction &&
+      filter.protocol !== "UDP" &&
       (filter.peers === "any" || filter.peers.includes(peer)) &&
       (filter.port === 0 || (port >= filter.port && port <= (filter.endPort ?? filter.port))),
   );
   const tier = Math.max(...matching.map(({ precedence }) => precedence >>> 8));
   const top = matching.filter(({ precedence }) => precedence >>> 8 === tier);
   if (top.some(({ kind }) => kind === "allow")) return "any";
-  return top.flatMap(({ rules }) => rules ?? []);
+  return top.flatMap(({ l7 }) => (l7?.protocol === "http" ? l7.rules : []));
 }
 
 /** The outcome of both directions together. */

@@ -136,10 +136,9 @@ export function requestsOf({ directions }: Pick<Reach, "directions">): string[] 
 }
 
 /** `GET /items/[0-9]+ host=shop.example X-Token`. */
-function formatRequestRule({ method, path, host, headers, headerMatches }: HttpRule): string {
+function formatRequestRule({ method, path, host, headers }: HttpRule): string {
   const parts = [method ?? "any method", path ?? "any path"];
   if (host !== undefined) parts.push(`host=${host}`);
-  for (const header of headers ?? []) parts.push(header);
-  for (const { name, value } of headerMatches ?? []) parts.push(value === undefined ? name : `${name}: ${value}`);
+  for (const { name, value } of headers ?? []) parts.push(value === undefined ? name : `${name}: ${value}`);
   return parts.join(" ");
 }

@@ -488,7 +488,10 @@ describe("the proxy's connections", { timeout: 30_000 }, () => {
     const { proxy, server } = await withServer(
       t,
       stateOf(
-        httpFilter({ method: "GET", path: "/public" }, { method: "POST", path: "/api/.*", headers: ["X-Key: secret"] }),
+        httpFilter(
+          { method: "GET", path: "/public" },
+          { method: "POST", path: "/api/.*", headers: [{ name: "X-Key", value: "secret" }] },
+        ),
       ),
     );
     await exchange(proxy.port, [`${get("/public")}${get("/private")}BAD\r\n\r\n`]);

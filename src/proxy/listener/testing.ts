@@ -47,7 +47,8 @@ export function stateOf(...ingress: Partial<PolicyFilter>[]): StateChange[] {
 
 /** An HTTP filter of these rules. */
 export function httpFilter(...rules: Omit<HttpRule, "ref">[]): Partial<PolicyFilter> {
-  return { kind: "http", rules: rules.map((rule, i) => ({ ...rule, ref: { ...testRef, path: `http[${i}]` } })) };
+  const placed = rules.map((rule, i) => ({ ...rule, ref: { ...testRef, path: `http[${i}]` } }));
+  return { kind: "l7", l7: { protocol: "http", rules: placed } };
 }
 
 /** A running proxy in front of a server. */

@@ -30,8 +30,7 @@ export function compileHttpRule(rule: HttpRule, path: string, problems: MessageP
     return undefined;
   };
   const headers: HeaderRequirement[] = [];
-  for (const text of rule.headers ?? []) headers.push(parseHeaderText(text));
-  for (const match of rule.headerMatches ?? []) {
+  for (const match of rule.headers ?? []) {
     // With a mismatch action the header is mended or logged, and never fails the rule.
     if (match.mismatch === undefined) headers.push({ name: match.name.toLowerCase(), value: asBytes(match.value) });
   }
@@ -39,13 +38,6 @@ export function compileHttpRule(rule: HttpRule, path: string, problems: MessageP
     if (header.name === "") problems.push({ path: `${path}.headers[${i}]`, message: "a header without a name" });
   }
   return { ref: rule.ref, method: pattern("method"), path: pattern("path"), host: pattern("host"), headers };
-}
-
-/** Cilium's `headers` items: split at the first space, a colon behind the name dropped; without a space only the name counts. */
-function parseHeaderText(text: string): HeaderRequirement {
-  const space = text.indexOf(" ");
-  const name = (space < 0 ? text : text.slice(0, space)).replace(/:$/, "").toLowerCase();
-  return { name, value: space < 0 ? undefined : asBytes(text.slice(space + 1)) };
 }
 
 /** Policies are UTF-8, header values are bytes: compare as bytes. */

@@ -20,7 +20,7 @@ interface CompiledFilter {
   readonly peers: ReadonlySet<NumericIdentity> | undefined;
   readonly firstPort: number;
   readonly lastPort: number;
-  readonly kind: "allow" | "deny" | "http";
+  readonly kind: "allow" | "deny" | "l7";
   readonly tier: number;
   readonly rules: readonly CompiledHttpRule[];
   readonly refs: readonly PolicyRef[];
@@ -41,23 +41,25 @@ export class CompiledPolicySet {
 
   /** Compiles a set that came over the wire; all its problems are added to the list. */
   static compile(set: PolicySet, problems: MessageProblem[]): CompiledPolicySet {
-    const filters = set.filters.map((filter, i): CompiledFilter => {
+    const filters = set.filters.flatMap((filter, i): CompiledFilter[] => {
       const path = `sets[${set.id}].filters[${i}]`;
       const problem = (field: string, message: string) => problems.push({ path: `${path}.${field}`, message });
       const lastPort = filter.port === 0 ? 65535 : (filter.endPort ?? filter.port);
       if (filter.direction !== "ingress" && filter.direction !== "egress")
         problem("direction", "must be ingress or egress");
-      if (filter.protocol !== "TCP") problem("protocol", "must be TCP");
+      if (!["any", "TCP", "UDP"].includes(filter.protocol)) problem("protocol", "must be any, TCP or UDP");
       if (!(filter.port >= 0 && filter.port <= 65535)) problem("port", "must be a number from 0 to 65535");
       if (!(lastPort >= filter.port && lastPort <= 65535)) problem("endPort", "must be a number from port to 65535");
       if (filter.peers !== "any" && !Array.isArray(filter.peers))
         problem("peers", 'must be "any" or a list of identities');
       if (!(filter.precedence >= 0)) problem("precedence", "must be a number");
-      if (filter.kind !== "allow" && filter.kind !== "deny" && filter.kind !== "http")
-        problem("kind", "must be allow, deny or http");
+      if (filter.kind !== "allow" && filter.kind !== "deny" && filter.kind !== "l7")
+        problem("kind", "must be allow, deny or l7");
       // An empty list would be a filter that redirects and then denies all: surely a fault of the sender.
-      if (filter.kind === "http" && !filter.rules?.length) problem("rules", "an http filter needs at least one rule");
-      return {
+      const rules = filter.l7?.protocol === "http" ? filter.l7.rules : [];
+      if (filter.kind === "l7" && !rules.length) problem("l7", "an l7 filter needs at least one rule of http");
+      if (filter.protocol === "UDP") return [];
+      const compiled = {
         direction: filter.direction,
         peers: Array.isArray(filter.peers) ? new Set(filter.peers) : undefined,
         firstPort: filter.port,
@@ -65,11 +67,10 @@ export class CompiledPolicySet {
         kind: filter.kind,
         tier: Math.floor(filter.precedence / 256),
         rules:
-          filter.kind === "http"
-            ? (filter.rules ?? []).map((rule, j) => compileHttpRule(rule, `${path}.rules[${j}]`, problems))
-            : [],
+          filter.kind === "l7" ? rules.map((rule, j) => compileHttpRule(rule, `${path}.l7.rules[${j}]`, problems)) : [],
         refs: filter.refs ?? [],
       };
+      return [compiled];
     });
     return new CompiledPolicySet(filters);
   }

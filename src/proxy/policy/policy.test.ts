@@ -22,7 +22,10 @@ function filter(kind: PolicyFilter["kind"], more: Partial<PolicyFilter> = {}): P
   };
 }
 const http = (rules: readonly Omit<HttpRule, "ref">[], more: Partial<PolicyFilter> = {}) =>
-  filter("http", { rules: rules.map((rule, i) => ({ ...rule, ref: ref(`http[${i}]`) })), ...more });
+  filter("l7", {
+    l7: { protocol: "http", rules: rules.map((rule, i) => ({ ...rule, ref: ref(`http[${i}]`) })) },
+    ...more,
+  });
 
 /** A store with a client at 10.0.0.1 and a server at 10.0.0.2, each under the filters of its directions. */
 function storeOf(filters: readonly PolicyFilter[], locals: "client" | "server" | "both" = "server"): PolicyStore {
@@ -188,44 +191,44 @@ describe("the policy check", () => {
     },
     {
       name: "a header by value",
-      rule: { headers: ["X-Key: v"] },
+      rule: { headers: [{ name: "X-Key", value: "v" }] },
       head: request("/a", { headers: ["x-key: v"] }),
       allowed: true,
     },
     {
       name: "a header by name",
-      rule: { headers: ["X-Key"] },
+      rule: { headers: [{ name: "X-Key" }] },
       head: request("/a", { headers: ["x-key:"] }),
       allowed: true,
     },
-    { name: "a header that is missing", rule: { headers: ["X-Key"] }, head: request("/a"), allowed: false },
+    { name: "a header that is missing", rule: { headers: [{ name: "X-Key" }] }, head: request("/a"), allowed: false },
     {
       name: "a header with spaces in its value",
-      rule: { headers: ["X-Key: a b"] },
+      rule: { headers: [{ name: "X-Key", value: "a b" }] },
       head: request("/a", { headers: ["X-Key: a b"] }),
       allowed: true,
     },
     {
       name: "a header given twice is neither of its values",
-      rule: { headers: ["X-Key: v"] },
+      rule: { headers: [{ name: "X-Key", value: "v" }] },
       head: request("/a", { headers: ["X-Key: v", "X-Key: w"] }),
       allowed: false,
     },
     {
       name: "a header value in UTF-8",
-      rule: { headers: ["X-Key: \u00e4"] },
+      rule: { headers: [{ name: "X-Key", value: "\u00e4" }] },
       head: request("/a", { headers: ["X-Key: \xc3\xa4"] }),
       allowed: true,
     },
     {
-      name: "a headerMatch by value",
-      rule: { headerMatches: [{ name: "X-Key", value: "v" }] },
+      name: "another value of a header",
+      rule: { headers: [{ name: "X-Key", value: "v" }] },
       head: request("/a", { headers: ["X-Key: w"] }),
       allowed: false,
     },
     {
-      name: "a headerMatch with a mismatch action never fails the rule",
-      rule: { headerMatches: [{ name: "X-Key", value: "v", mismatch: "LOG" }] },
+      name: "a header with a mismatch action never fails the rule",
+      rule: { headers: [{ name: "X-Key", value: "v", mismatch: "LOG" }] },
       head: request("/a"),
       allowed: true,
     },

@@ -120,11 +120,11 @@ function formatDirection(direction: ExplainedDirection, world: World): string[] 
   const told = toldRefs(direction);
   const others = direction.statements.filter(({ ref }) => !told.has(ref.path + ref.name));
   if (others.length > 0) say(1, "other rules:");
-  for (const { ref, action, mismatches, http } of others) {
+  for (const { ref, action, mismatches, l7 } of others) {
     const first = mismatches[0];
     const verdict =
       first === undefined
-        ? `would ${action === "allow" && http ? "allow some requests of" : action} it`
+        ? `would ${action === "allow" && l7 ? "allow some requests of" : action} it`
         : `${action === "allow" ? "" : `would ${action}, but `}expects ${first.expected}, found ${first.found}`;
     say(2, `${formatRef(ref, world)}: ${verdict}`);
   }
@@ -177,10 +177,10 @@ function explanationValue({ question, outcome, directions }: ExplainedConnection
               },
             }),
         ...(judged === undefined ? {} : { http: judged }),
-        statements: statements.map(({ ref, action, http, mismatches }) => ({
+        statements: statements.map(({ ref, action, l7, mismatches }) => ({
           rule: placed(ref),
           action,
-          http,
+          l7,
           matches: mismatches.length === 0,
           mismatches,
         })),
