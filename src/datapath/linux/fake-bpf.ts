@@ -2,7 +2,7 @@
 import { kernelError } from "./errors.ts";
 import { FakeMap } from "./fake-map.ts";
 import type { FakeNamespace, FakeNetwork } from "./fake-network.ts";
-import type { AttachTarget, Bpf, BpfLink, BpfMap, BpfProgram, LoadedObject, LoadOptions, MapSpec, RingBuffer, TestRunInput, TestRunResult } from "./kernel.ts"; // biome-ignore format: one door
+import type { AttachTarget, Bpf, BpfLink, BpfMap, BpfProgram, LoadedObject, LoadOptions, MapOfMaps, MapSpec, RingBuffer, TestRunInput, TestRunResult } from "./kernel.ts"; // biome-ignore format: one door
 
 const ENOENT = 2;
 const EBUSY = 16;
@@ -52,6 +52,26 @@ class FakeProgram implements BpfProgram {
   }
 }
 
+/** `known`: every map that was ever put into another, by id. */
+function fakeMapsIn(outer: FakeMap, known: Map<number, FakeMap>): MapOfMaps {
+  return {
+    get(key) {
+      const value = outer.lookup(key);
+      return value && known.get(new DataView(value.buffer).getUint32(0, true));
+    },
+    set(key, map) {
+      const value = new Uint8Array(4);
+      new DataView(value.buffer).setUint32(0, map.id, true);
+      outer.update(key, value);
+      known.set(map.id, map as FakeMap);
+    },
+    delete: (key) => outer.delete(key),
+    *keys() {
+      for (const [key] of outer.entries()) yield key;
+    },
+  };
+}
+
 /** One attachment; handles and pins are its holders. */
 class FakeLink {
   readonly id = ++lastId;
@@ -79,6 +99,7 @@ export function createFakeBpf(network: FakeNetwork, objects: Readonly<Record<str
   const pins = new Map<string, Pinnable>();
   const hooks = new Map<string, FakeLink[]>();
   const watched = new Set<FakeNamespace>();
+  const inner = new Map<number, FakeMap>();
 
   const pin = (path: string, what: Pinnable): void => {
     unpin(path);
@@ -138,6 +159,7 @@ export function createFakeBpf(network: FakeNetwork, objects: Readonly<Record<str
 
   return {
     createMap: (spec) => new FakeMap(spec, pin),
+    mapsIn: (outer) => fakeMapsIn(outer as FakeMap, inner),
     openMap: (path) => pinned(path, FakeMap),
     openProgram: (path) => pinned(path, FakeProgram),
     openLink(path) {

@@ -18,6 +18,7 @@ export {
   type Link,
   type LoadedObject,
   type LoadOptions,
+  type MapOfMaps,
   type MapSpec,
   MapType,
   mapTypeName,

@@ -55,7 +55,10 @@ export function mapTypeName(type: MapType): string {
 export const NO_PREALLOC = 1;
 
 export interface Bpf {
-  createMap(spec: MapSpec): BpfMap;
+  /** `sample`: for a map of maps, one of the shape that its values have. */
+  createMap(spec: MapSpec, sample?: BpfMap): BpfMap;
+  /** The maps that a map of maps holds. */
+  mapsIn(map: BpfMap): MapOfMaps;
   /** The map pinned there; undefined when nothing is. */
   openMap(pin: string): BpfMap | undefined;
   openProgram(pin: string): BpfProgram | undefined;
@@ -124,6 +127,17 @@ export interface BpfMap {
   deleteAll(keys: readonly Uint8Array[]): number;
   pin(path: string): void;
   close(): void;
+}
+
+/** A map whose values are maps; it holds them like a pin does. Changes wait until no program uses what they replace: tens of milliseconds. */
+export interface MapOfMaps {
+  /** A handle of one's own, to be closed. */
+  get(key: Uint8Array): BpfMap | undefined;
+  /** Throws MAP_FULL when there is no room. */
+  set(key: Uint8Array, map: BpfMap): void;
+  /** False when there was no such key. */
+  delete(key: Uint8Array): boolean;
+  keys(): Iterable<Uint8Array>;
 }
 
 export interface BpfProgram {

@@ -1,6 +1,6 @@
-import { bpf, Command, objectInfo, pin, readCString, struct } from "./bpf-syscall.ts";
+import { bpf, Command, objectInfo, pin, readCString, struct, tryBpf } from "./bpf-syscall.ts";
 import { KernelError, kernelError } from "./errors.ts";
-import { type BpfMap, type MapSpec, MapType } from "./kernel.ts";
+import { type BpfMap, type MapOfMaps, type MapSpec, MapType } from "./kernel.ts";
 import { libbpf, libc, possibleCpus } from "./native.ts";
 
 const ENOENT = 2;
@@ -59,7 +59,7 @@ export class RealMap implements BpfMap {
     this.storedValueSize = storedValueSize(this.spec, possibleCpus());
   }
 
-  static create(spec: MapSpec): RealMap {
+  static create(spec: MapSpec, sample?: RealMap): RealMap {
     const name = Buffer.alloc(16);
     name.write(spec.name.slice(0, 15));
     const attr = struct(72, [
@@ -68,6 +68,7 @@ export class RealMap implements BpfMap {
       [8, "u32", spec.valueSize],
       [12, "u32", spec.maxEntries],
       [16, "u32", spec.flags],
+      [20, "u32", sample?.fd ?? 0],
     ]);
     name.copy(attr, 28);
     return new RealMap(bpf(Command.MAP_CREATE, attr, `create map ${spec.name}`));
@@ -231,6 +232,30 @@ export class RealMap implements BpfMap {
       key = next.slice();
     }
   }
+}
+
+/** What a map of maps holds: written by file descriptor, read by id. */
+export function mapsIn(outer: RealMap): MapOfMaps {
+  return {
+    get(key) {
+      const value = outer.lookup(key);
+      if (value === undefined) return undefined;
+      const id = new DataView(value.buffer).getUint32(0, true);
+      const fd = tryBpf(Command.MAP_GET_FD_BY_ID, struct(12, [[0, "u32", id]]));
+      if (fd >= 0) return new RealMap(fd);
+      if (fd === -ENOENT) return undefined; // replaced meanwhile
+      throw kernelError(`open map ${id} of ${outer.spec.name}`, -fd);
+    },
+    set(key, map) {
+      const value = new Uint8Array(4);
+      new DataView(value.buffer).setUint32(0, (map as RealMap).fd, true);
+      outer.update(key, value);
+    },
+    delete: (key) => outer.delete(key),
+    *keys() {
+      for (const [key] of outer.entries()) yield key;
+    },
+  };
 }
 
 function isHash({ type }: MapSpec): boolean {

@@ -3,7 +3,7 @@ import { openPin } from "./bpf-syscall.ts";
 import { kernelError } from "./errors.ts";
 import type { Bpf, Kernel } from "./kernel.ts";
 import { attach, attached, openLink } from "./link.ts";
-import { RealMap } from "./map.ts";
+import { mapsIn, RealMap } from "./map.ts";
 import { libc } from "./native.ts";
 import { openNetlink } from "./netlink.ts";
 import { networkNamespaces } from "./netns.ts";
@@ -33,7 +33,8 @@ function absentIs<T>(instead: T, action: () => T): T {
 }
 
 const bpf: Bpf = {
-  createMap: (spec) => RealMap.create(spec),
+  createMap: (spec, sample) => RealMap.create(spec, sample as RealMap | undefined),
+  mapsIn: (map) => mapsIn(map as RealMap),
   openMap: (pin) => opened(pin, "map", (fd) => new RealMap(fd)),
   openProgram: (pin) => opened(pin, "program", (fd) => new RealProgram(fd)),
   openLink: (pin) => opened(pin, "link", openLink),

@@ -211,6 +211,28 @@ export function kernelBehaviour(title: string, open: () => SuiteSubject): void {
         assert.throws(() => kernel.bpf.createMap(spec), /create map suite: invalid argument \(EINVAL\)/);
       });
 
+      it("a map of maps holds maps, which live as long as it names them", () => {
+        const shape = { type: MapType.ARRAY, maxEntries: 1 };
+        const sample = kernel.bpf.createMap(mapSpec(shape));
+        const outer = kernel.bpf.createMap(mapSpec({ type: MapType.HASH_OF_MAPS, valueSize: 4, maxEntries: 2 }), sample);
+        const maps = kernel.bpf.mapsIn(outer);
+        assert.equal(maps.get(u32(7)), undefined);
+        sample.update(u32(0), u64(5n));
+        maps.set(u32(7), sample);
+        sample.close();
+        const found = maps.get(u32(7))!;
+        assert.deepEqual(found.lookup(u32(0)), u64(5n));
+        const other = kernel.bpf.createMap(mapSpec(shape));
+        maps.set(u32(7), other);
+        maps.set(u32(8), other);
+        assert.throws(() => maps.set(u32(9), other), (e) => e instanceof KernelError && e.code === "MAP_FULL");
+        assert.deepEqual(maps.get(u32(7))!.lookup(u32(0)), u64(0n));
+        assert.deepEqual([...maps.keys()].map((key) => key[0]).sort(), [7, 8]);
+        assert.equal(maps.delete(u32(7)), true);
+        assert.equal(maps.delete(u32(7)), false);
+        for (const held of [found, other, outer]) held.close();
+      }); // biome-ignore format: one story
+
       it("a pinned map is found again, with its contents, and another pin takes the place of the first", () => {
         const pin = `${subject.pins}/map`;
         assert.equal(kernel.bpf.openMap(pin), undefined);
