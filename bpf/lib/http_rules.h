@@ -106,7 +106,8 @@ inline_always __u32 http_step(const struct http_program *program, __u32 state, _
 	row = word >> 48;
 	if (!row)
 		return (word >> 32) & 0xffff;
-	return program->states[(row + program->head.classes[byte & 0xff]) & HTTP_STATE_MASK];
+	/* The table's number stands where it has to be added: bits 8 and up. */
+	return program->states[(row + program->head.classes[(word & 0x700) | (byte & 0xff)]) & HTTP_STATE_MASK];
 }
 
 /* The set of a state; `otherwise` if it has none of its own. */

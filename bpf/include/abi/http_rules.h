@@ -7,8 +7,10 @@
  * another part says, and in any order:
  *
  *   states    one word each; a state is named by its word's index. The head's first word is state 0, "dead": no rule can
- *             match any more. All three automata (request line, host, headers) share words and byte classes.
+ *             match any more. All three automata (request line, host, headers) share words and byte
+ *             classes.
  *               bits  0..7   expect: the byte that leads to `hit`; 0: none
+ *               bits  8..15  which table of byte classes the row is indexed by
  *               bits 16..31  hit
  *               bits 32..47  miss: where any other byte leads, if row is 0
  *               bits 48..63  row: where any other byte leads: index in 16-bit units of the next state for byte class 0
@@ -24,7 +26,8 @@
 enum http_limit {
 	HTTP_LAYOUT = 1,       /* raised when the layout changes: programs of another one are not run */
 	HTTP_WORDS = 16384,    /* 64 bits each: 128 KiB, allocated for each program in use */
-	HTTP_FIRST_STATE = 64, /* word index; behind the head */
+	HTTP_FIRST_STATE = 256, /* word index; behind the head */
+	HTTP_CLASS_TABLES = 7, /* rows that tell few bytes apart are short by a table of few classes */
 	HTTP_MAX_RULES = 1024, /* of one program */
 	HTTP_MAX_SLOTS = 8,    /* different headers that the rules of one program may ask for */
 	HTTP_MAX_DEPTH = 32,   /* segments of a path that has something to resolve (/../, //, %2e); deeper: denied */
@@ -44,7 +47,7 @@ struct http_program_head {
 	__u16 slot_count;
 	__u16 pad;
 	__u32 any_host;       /* set of the rules that hold whatever the host */
-	__u8 classes[256];    /* byte -> class */
+	__u8 classes[1792];   /* table * 256 + byte -> class */
 };
 
 /* One header of the rules. Its values, of all lines of that name, run through one automaton. */

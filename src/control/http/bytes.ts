@@ -39,7 +39,16 @@ export function foldCase(set: ByteSet): ByteSet {
   return set | ((set & upperCase) << 32n) | ((set & lowerCase) >> 32n);
 }
 
-/** Whether the byte is in the set. */
-export function hasByte(set: ByteSet, byte: number): boolean {
-  return ((set >> BigInt(byte)) & 1n) === 1n;
+const tables = new Map<ByteSet, Uint8Array>();
+
+/** A table of 256: 1 for the bytes in the set. */
+export function byteTable(set: ByteSet): Uint8Array {
+  let table = tables.get(set);
+  if (table === undefined) {
+    const text = set.toString(2).padStart(256, "0");
+    table = Uint8Array.from({ length: 256 }, (_, byte) => (text[255 - byte] === "1" ? 1 : 0));
+    if (tables.size > 1024) tables.clear();
+    tables.set(set, table);
+  }
+  return table;
 }

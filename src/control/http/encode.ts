@@ -120,10 +120,13 @@ export function encodeProgram(parts: Parts): {
   );
   for (const [i, { united, state }] of states.entries()) placed.get(united)!.numbers[state] = first + i;
 
-  const { classes, samples } = groupBytes((byte) => all.map(({ automaton }) => automaton.classes[byte]).join(","));
+  const moves = states.map(({ united, state }) => moveOf(placed.get(united)!, state));
+  const { tables, tableOf } = classTables(moves.flatMap((move) => (move.kind === "row" ? [move.next] : [])));
   const rows = new Map<string, number>();
-  for (const [i, { united, state }] of states.entries())
-    room.view.setBigUint64((first + i) * 8, stateWord(placed.get(united)!, state, samples, room, rows), true);
+  for (const [i, move] of moves.entries()) {
+    const word = move.kind === "literal" ? stateWord(move) : stateWord(rowOf(move.next, tables, tableOf, room, rows));
+    room.view.setBigUint64((first + i) * 8, word, true);
+  }
 
   const sets = new Sets(room, parts.ruleCount);
   const setsAt = room.take(accepting.length, 4);
@@ -153,44 +156,94 @@ export function encodeProgram(parts: Parts): {
     slots: slotsAt,
     slotCount: parts.slots.length,
     anyHost: sets.of(parts.anyHost),
-    classes,
+    classes: Uint8Array.from({ length: HttpLimit.CLASS_TABLES * 256 }, (_, i) => tables[i >> 8]?.classes[i & 255] ?? 0),
   });
   return { kind: "program", bytes: new Uint8Array(room.view.buffer), stateCount: states.length };
 }
 
-/**
- * Where a state leads. Nearly all are steps of a literal (one byte leads on, all others to one and the same state) and need
- * no row; the others have one, shared with states of equal rows.
- */
-function stateWord(
-  { automaton, numbers }: Placed,
-  state: number,
-  samples: readonly number[],
-  room: Room,
-  rows: Map<string, number>,
-): bigint {
-  const nextOf = (byte: number) => numbers[automaton.next[state * automaton.classCount + automaton.classes[byte]!]!]!;
-  const targets = samples.map(nextOf);
+/** Where a state leads. Nearly all are steps of a literal: one byte leads on, all others to one and the same state. */
+type Move =
+  | { readonly kind: "literal"; readonly expect: number; readonly hit: number; readonly miss: number }
+  /** By byte. */
+  | { readonly kind: "row"; readonly next: Uint16Array };
+
+function moveOf({ automaton, numbers }: Placed, state: number): Move {
+  const { next, classes, classCount } = automaton;
+  const targets = Uint16Array.from(classes, (c) => numbers[next[state * classCount + c]!]!);
   const miss = mostCommon(targets);
-  const hits = [...Array(256).keys()].filter((byte) => nextOf(byte) !== miss);
-  if (hits.length === 0) return word(0, nextOf(0), miss, 0);
-  if (hits.length === 1 && hits[0] !== 0) return word(hits[0]!, nextOf(hits[0]!), miss, 0);
-  const key = targets.join(",");
-  let row = rows.get(key);
-  if (row === undefined) {
-    row = room.take(targets.length, 2);
-    for (const [c, target] of targets.entries()) room.view.setUint16((row! + c) * 2, target, true);
-    rows.set(key, row);
-  }
-  return word(0, nextOf(0), 0, row);
+  const hits = [...targets.keys()].filter((byte) => targets[byte] !== miss);
+  // Byte 0 stands for "no byte expected"; it leads where it would anyway.
+  if (hits.length > 1 || hits[0] === 0) return { kind: "row", next: targets };
+  return { kind: "literal", expect: hits[0] ?? 0, hit: hits.length === 0 ? miss : targets[hits[0]!]!, miss };
 }
 
-function word(expect: number, hit: number, miss: number, row: number): bigint {
-  return BigInt(expect) | (BigInt(hit) << 16n) | (BigInt(miss) << 32n) | (BigInt(row) << 48n);
-}
-
-function mostCommon(targets: readonly number[]): number {
+function mostCommon(targets: Uint16Array): number {
   const counts = new Map<number, number>();
   for (const target of targets) counts.set(target, (counts.get(target) ?? 0) + 1);
   return [...counts].reduce((best, one) => (one[1] > best[1] ? one : best))[0];
+}
+
+interface ClassTable {
+  readonly classes: Uint8Array;
+  readonly samples: readonly number[];
+}
+
+/**
+ * The tables of classes that make the rows short: one that serves every row, and those that most rows gain from, such as
+ * "digits, question mark, the rest". A row is indexed by the one with the fewest classes that tells its bytes apart.
+ */
+function classTables(rows: readonly Uint16Array[]): {
+  readonly tables: readonly ClassTable[];
+  readonly tableOf: (next: Uint16Array) => number;
+} {
+  const partition = (next: Uint16Array) => groupBytes((byte) => String(next[byte]));
+  const kinds = new Map<string, { readonly table: ClassTable; count: number }>();
+  for (const next of rows) {
+    const table = partition(next);
+    const key = table.classes.join(",");
+    const kind = kinds.get(key);
+    if (kind === undefined) kinds.set(key, { table, count: 1 });
+    else kind.count++;
+  }
+  const all = [...kinds.values()];
+  const common = groupBytes((byte) => all.map(({ table }) => table.classes[byte]).join(","));
+  const gain = ({ table, count }: (typeof all)[number]) => count * (common.samples.length - table.samples.length);
+  const best = all.sort((a, b) => gain(b) - gain(a)).slice(0, HttpLimit.CLASS_TABLES - 1);
+  const tables = [common, ...best.map(({ table }) => table)];
+  const bySize = [...tables.keys()].sort((a, b) => tables[a]!.samples.length - tables[b]!.samples.length);
+  const serves = ({ classes, samples }: ClassTable, next: Uint16Array) =>
+    next.every((target, byte) => next[samples[classes[byte]!]!] === target);
+  return { tables, tableOf: (next) => bySize.find((table) => serves(tables[table]!, next))! };
+}
+
+/** The row of a state, shared with states of equal rows. */
+function rowOf(
+  next: Uint16Array,
+  tables: readonly ClassTable[],
+  tableOf: (next: Uint16Array) => number,
+  room: Room,
+  rows: Map<string, number>,
+): Word {
+  const table = tableOf(next);
+  const targets = tables[table]!.samples.map((byte) => next[byte]!);
+  const key = `${table}: ${targets.join(",")}`;
+  let row = rows.get(key);
+  if (row === undefined) {
+    row = room.take(targets.length, 2);
+    for (const [c, target] of targets.entries()) room.view.setUint16((row + c) * 2, target, true);
+    rows.set(key, row);
+  }
+  return { hit: next[0]!, table, row };
+}
+
+interface Word {
+  readonly expect?: number;
+  readonly hit: number;
+  readonly miss?: number;
+  readonly table?: number;
+  readonly row?: number;
+}
+
+function stateWord({ expect = 0, hit, miss = 0, table = 0, row = 0 }: Word): bigint {
+  return BigInt(expect | (table << 8)) | (BigInt(hit) << 16n) | (BigInt(miss) << 32n) | (BigInt(row) << 48n);
 }

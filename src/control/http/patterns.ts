@@ -1,6 +1,7 @@
 /** What a rule's fields ask of a request's parts, as automata. Policies share patterns, so the latest are kept. */
-import { type Automaton, buildAutomaton } from "./automaton.ts";
-import { type ByteSet, bytesOf, hasByte, hostBytes, targetBytes, tokenBytes, valueBytes } from "./bytes.ts";
+import type { Automaton } from "./automaton.ts";
+import { buildAutomaton } from "./build.ts";
+import { type ByteSet, bytesOf, byteTable, hostBytes, targetBytes, tokenBytes, valueBytes } from "./bytes.ts";
 import { Inexact, type Node, nothing, parseRegex } from "./regex.ts";
 
 const cache = new Map<string, Automaton | Inexact>();
@@ -65,7 +66,8 @@ export function valueAutomaton(value: string): Automaton {
     const space = anyOf(bytesOf(" \t"));
     const bytes = new TextEncoder().encode(value);
     const text = String.fromCharCode(...bytes);
-    const possible = text === text.replace(/^[ \t]+|[ \t]+$/g, "") && bytes.every((byte) => hasByte(valueBytes, byte));
+    const possible =
+      text === text.replace(/^[ \t]+|[ \t]+$/g, "") && bytes.every((byte) => byteTable(valueBytes)[byte] === 1);
     const items = [...text].map((character): Node => {
       const set: Node = { kind: "set", set: bytesOf(character) };
       if (character !== ",") return set;

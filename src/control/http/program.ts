@@ -6,7 +6,7 @@ import { hostAutomaton, methodAutomaton, nameAutomaton, targetAutomaton, valueAu
 import { Inexact } from "./regex.ts";
 import { concatenate, type United, unite } from "./unite.ts";
 
-/** What is asked of a request; all that is given must match. Regexes are RE2 and match the whole; none of them is empty. */
+/** What is asked of a request; all that is given must match. Regexes are RE2 and match the whole; an empty one asks nothing. */
 export interface RequestRule {
   readonly method?: string;
   /** Against the target, query included. */
@@ -23,14 +23,19 @@ export type Compiled =
   /** The list can't be judged in the kernel exactly as the proxy does; a phrase such as "the path /a\b uses word boundaries". */
   | { readonly kind: "proxy"; readonly reason: string };
 
-/** Compiles a list; about 0.1 s for 500 rules. Rules are those that RE2 accepts. */
+/** Compiles a list; 500 new patterns take about 0.4 s, known ones a third. Rules are those that RE2 accepts. */
 export function compileRules(rules: readonly RequestRule[]): Compiled {
   try {
-    return compile(rules);
+    return compile(rules.map(withoutEmpty));
   } catch (error) {
     if (error instanceof Inexact) return { kind: "proxy", reason: error.message };
     throw error;
   }
+}
+
+/** An empty pattern asks nothing. */
+function withoutEmpty({ method, path, host, headers }: RequestRule): RequestRule {
+  return { ...(method && { method }), ...(path && { path }), ...(host && { host }), ...(headers && { headers }) };
 }
 
 function compile(rules: readonly RequestRule[]): Compiled {

@@ -5,7 +5,7 @@
 import { HttpLimit, httpProgramHeadCodec, httpSlotCodec } from "#contracts/bpf";
 import type { Automaton } from "./automaton.ts";
 
-export { buildAutomaton } from "./automaton.ts";
+export { buildAutomaton } from "./build.ts";
 export { targetBytes } from "./bytes.ts";
 export { Inexact, parseRegex } from "./regex.ts";
 
@@ -32,7 +32,9 @@ export function runProgram(bytes: Uint8Array, { method, target, host, headers = 
     const at = state * 8;
     if (view.getUint8(at) === byte) return view.getUint16(at + 2, true);
     const row = view.getUint16(at + 6, true);
-    return row === 0 ? view.getUint16(at + 4, true) : view.getUint16((row + head.classes[byte]!) * 2, true);
+    return row === 0
+      ? view.getUint16(at + 4, true)
+      : view.getUint16((row + head.classes[(view.getUint8(at + 1) << 8) | byte]!) * 2, true);
   };
   const run = (state: number, text: string) => Buffer.from(text, "latin1").reduce(step, state);
   const setOf = (state: number, otherwise: number) =>

@@ -50,13 +50,13 @@ function isLeftover(name: string): boolean {
   return pid !== undefined && !isAlive(Number(pid));
 }
 
-/** Compiles a BPF source for a test; the object is removed when the process ends. Needs clang. */
-export function compileTestObject(source: string): string {
+/** Compiles a BPF source for a test, which may include what lies in `directories`; the object is removed when the process ends. Needs clang. */
+export function compileTestObject(source: string, directories: readonly string[] = []): string {
   const directory = mkdtempSync(join(tmpdir(), "tsltest-"));
   process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
   const object = join(directory, basename(source).replace(/\.c$/, ".o"));
   const machine = process.arch === "arm64" ? "aarch64" : "x86_64";
-  execFileSync("clang", ["-target", "bpf", "-mcpu=v3", "-g", "-O2", "-Wall", `-I/usr/include/${machine}-linux-gnu`, "-c", source, "-o", object]); // biome-ignore format: one command
+  execFileSync("clang", ["-target", "bpf", "-mcpu=v3", "-g", "-O2", "-Wall", ...directories.map((path) => `-I${path}`), `-I/usr/include/${machine}-linux-gnu`, "-c", source, "-o", object]); // biome-ignore format: one command
   return object;
 }
 

@@ -162,7 +162,9 @@ export const HttpLimit = {
   /** 64 bits each: 128 KiB, allocated for each program in use. */
   WORDS: 0x4000,
   /** Word index; behind the head. */
-  FIRST_STATE: 64,
+  FIRST_STATE: 0x100,
+  /** Rows that tell few bytes apart are short by a table of few classes. */
+  CLASS_TABLES: 7,
   /** Of one program. */
   MAX_RULES: 0x400,
   /** Different headers that the rules of one program may ask for. */
@@ -469,7 +471,7 @@ export const httpPortValueCodec = structCodec<HttpPortValue>(
   },
 );
 
-/** struct http_program_head, 288 bytes. The first words of a program. */
+/** struct http_program_head, 1824 bytes. The first words of a program. */
 export interface HttpProgramHead {
   /** State 0: zero, so that it leads to itself. */
   readonly dead: bigint;
@@ -491,13 +493,13 @@ export interface HttpProgramHead {
   readonly slotCount: number;
   /** Set of the rules that hold whatever the host. */
   readonly anyHost: number;
-  /** Byte -> class. */
+  /** Table * 256 + byte -> class. */
   readonly classes: Uint8Array;
 }
 /** Reads and writes {@link HttpProgramHead}. */
 export const httpProgramHeadCodec = structCodec<HttpProgramHead>(
   "http_program_head",
-  288,
+  1824,
   (view, at) => ({
     dead: view.getBigUint64(at, true),
     layout: view.getUint16(at + 8, true),
@@ -510,7 +512,7 @@ export const httpProgramHeadCodec = structCodec<HttpProgramHead>(
     slots: view.getUint16(at + 22, true),
     slotCount: view.getUint16(at + 24, true),
     anyHost: view.getUint32(at + 28, true),
-    classes: readBytes(view, at + 32, 256),
+    classes: readBytes(view, at + 32, 1792),
   }),
   (view, at, value) => {
     view.setBigUint64(at, value.dead, true);
@@ -524,7 +526,7 @@ export const httpProgramHeadCodec = structCodec<HttpProgramHead>(
     view.setUint16(at + 22, value.slots, true);
     view.setUint16(at + 24, value.slotCount, true);
     view.setUint32(at + 28, value.anyHost, true);
-    writeBytes(view, at + 32, 256, value.classes);
+    writeBytes(view, at + 32, 1792, value.classes);
   },
 );
 
