@@ -34,6 +34,13 @@ const materialFlag = () =>
     collect,
   );
 const liveFlag = () => new Option("--live", "workloads and policies of the API server; what -f gives comes on top");
+const observerFlag = () =>
+  new Option(
+    "--server <address>",
+    "observer to ask: socket's path, unix:PATH or HOST:PORT; without it, this instance's",
+  );
+const failOnFlag = () =>
+  new Option("--fail-on <change>", "exit code 1 if there is such a change").choices(["gain", "loss", "any"]);
 const matrixFormatFlag = () =>
   new Option("-o, --output <format>", "how to print; html is a page that needs nothing else")
     .choices(["text", "json", "yaml", "html"])
@@ -265,11 +272,23 @@ export function createProgram(finish: Finish, registerObserve?: (program: Comman
     .addOption(materialFlag())
     .addOption(liveFlag())
     .addOption(kubeconfigFlag())
-    .addOption(
-      new Option("--fail-on <change>", "exit code 1 if there is such a change").choices(["gain", "loss", "any"]),
-    )
+    .addOption(failOnFlag())
     .addOption(matrixFormatFlag())
     .action(does(async (paths, flags) => (await import("./policy/simulate.ts")).policyDiff(paths, flags)));
+  policy
+    .command("replay")
+    .description("recorded flows against policies: every flow whose verdict would change, and what can't be judged")
+    .usage("[options] -f POLICIES [flows.json...]")
+    .argument("[flows...]", "files of `observe -o json`, or - ; without any, what the node's observer still holds")
+    .addOption(materialFlag())
+    .addOption(liveFlag())
+    .addOption(kubeconfigFlag())
+    .addOption(observerFlag())
+    .addOption(failOnFlag())
+    .addOption(
+      new Option("-o, --output <format>", "how to print").choices(["text", "table", "json", "yaml"]).default("text"),
+    )
+    .action(does(async (paths, flags) => (await import("./policy/replay.ts")).policyReplay(paths, flags)));
   policy
     .command("get")
     .description("the policies as the agent took them: state, problems, subjects")

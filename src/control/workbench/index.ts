@@ -5,12 +5,14 @@
  * @module
  */
 export {
+  combine,
   type ExplainedConnection,
   type ExplainedDirection,
   explainConnection,
   type HttpRequest,
   type JudgedDirection,
   judgeConnection,
+  judgeDirection,
   type Outcome,
   type Question,
   type RequestJudge,

@@ -54,6 +54,7 @@ export function readWorkload(
   object: Json,
   namespaces: ReadonlyMap<string, Namespace>,
   services: readonly Service[],
+  clusterName?: string,
 ): Workload | undefined {
   const kind = String(object.kind);
   if (!isWorkloadKind(kind)) return undefined;
@@ -84,7 +85,7 @@ export function readWorkload(
     kind,
     namespace,
     name,
-    labels: podLabels(pod, namespaceOf(namespace, namespaces)),
+    labels: podLabels(pod, namespaceOf(namespace, namespaces), clusterName),
     ports: [...ports, ...portsOfServices(pod, services)],
     declaresPorts: declared.length > 0,
     addresses: [...listOf(fieldsOf(object.status).podIPs).map((one) => fieldsOf(one).ip), fieldsOf(object.status).podIP]

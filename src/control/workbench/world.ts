@@ -85,6 +85,11 @@ export interface World {
   place(ref: ObjectRef | RuleRef, path?: string): string | undefined;
   /** The identity that a workload with these labels would have; it becomes known to the engine. */
   imagine(namespace: string, labels: Labels): Identity;
+  /**
+   * The identity of whoever has these labels, all of them given: a workload's own, or (with `prefix`) that of addresses outside
+   * the cluster. It becomes known to the engine, a workload also as a subject.
+   */
+  identify(labels: Labels, prefix?: string): Identity;
 }
 
 /** Makes a world. The later one of two objects with one name counts, as with `kubectl apply`. */
@@ -102,7 +107,7 @@ export function createWorld(objects: readonly WorldObject[], options: WorldOptio
   );
   const services = (ofKind("Service") as Service[]).filter(({ metadata }) => fieldsOf(metadata).name !== undefined);
   const workloads = [...latest.values()].flatMap(
-    ({ object }) => readWorkload(fieldsOf(object), namespaces, services) ?? [],
+    ({ object }) => readWorkload(fieldsOf(object), namespaces, services, options.clusterName) ?? [],
   );
   const engine = createPolicyEngine(options.clusterName === undefined ? {} : { clusterName: options.clusterName });
   const hostWorkloads = workloads.filter(({ hostNetwork }) => hostNetwork);
@@ -135,7 +140,26 @@ export function createWorld(objects: readonly WorldObject[], options: WorldOptio
   for (const identity of prefixes.list()) engine.upsertIdentity(identity);
   engine.flush();
 
-  const imagined = new Map(groups.map(({ labels, identity }) => [labelsKey(labels), { id: identity, labels }]));
+  const known = new Map<string, Identity>(
+    groups.map(({ labels, identity }) => [labelsKey(labels), { id: identity, labels }]),
+  );
+  for (const identity of prefixes.list()) known.set(labelsKey(identity.labels), identity);
+  // From the far ends of their ranges: groups and prefixes are numbered from the near ones.
+  const next = { workload: identityRanges.clusterMax, prefix: identityRanges.localMax };
+  const identify: World["identify"] = (given, prefix) => {
+    const labels = prefix === undefined ? filterLabels(given) : given;
+    const key = labelsKey(labels);
+    const found = known.get(key);
+    if (found !== undefined) return found;
+    const kind = prefix === undefined ? "workload" : "prefix";
+    const id = next[kind]-- as NumericIdentity;
+    const identity = { id, labels, ...(prefix === undefined ? {} : { prefix }) };
+    known.set(key, identity);
+    engine.upsertIdentity(identity);
+    if (kind === "workload") engine.addSubject(id);
+    engine.flush();
+    return identity;
+  };
   return {
     engine,
     groups,
@@ -147,20 +171,12 @@ export function createWorld(objects: readonly WorldObject[], options: WorldOptio
       return latest.get(keyOf(ref.kind, ref.namespace, ref.name))?.locate?.(path);
     },
     imagine(namespace, own) {
-      const made = podLabels({ metadata: { namespace }, spec: { containers: [] } }, namespaceOf(namespace, namespaces));
+      const pod = { metadata: { namespace }, spec: { containers: [] } };
+      const made = podLabels(pod, namespaceOf(namespace, namespaces), options.clusterName);
       const account = { source: "k8s", key: podLabelKeys.serviceAccount, value: "default" };
-      const labels = filterLabels(createLabels([...made, account, ...own]));
-      const known = imagined.get(labelsKey(labels));
-      if (known !== undefined) return known;
-      // From the far end: groups are numbered from the near one.
-      const id = (identityRanges.clusterMax - (imagined.size - groups.length)) as NumericIdentity;
-      const identity = { id, labels };
-      imagined.set(labelsKey(labels), identity);
-      engine.upsertIdentity(identity);
-      engine.addSubject(identity.id);
-      engine.flush();
-      return identity;
+      return identify(createLabels([...made, account, ...own]));
     },
+    identify,
   };
 }
 

@@ -16,15 +16,21 @@ const UNAVAILABLE = 14;
  * filter that the server refuses, OBSERVE_FAILED otherwise.
  */
 export async function observe(server: string, request: GetFlowsRequest, printer: FlowPrinter): Promise<void> {
+  for await (const response of receiveFlows(server, request)) {
+    // Waiting here holds up the server, which tells us then what we missed.
+    if (!process.stdout.write(printer.print(response))) await once(process.stdout, "drain");
+  }
+  process.stdout.write(printer.end());
+}
+
+/** The answers of a server until it has no more, or Ctrl-C. Throws as {@link observe}. */
+export async function* receiveFlows(server: string, request: GetFlowsRequest): AsyncGenerator<GetFlowsResponse> {
   const client = await openObserverClient(server);
   const stream = client.getFlows(request);
   const cancel = (): void => stream.cancel();
   process.once("SIGINT", cancel).once("SIGTERM", cancel);
   try {
-    for await (const response of stream as AsyncIterable<GetFlowsResponse>) {
-      // Waiting here holds up the server, which tells us then what we missed.
-      if (!process.stdout.write(printer.print(response))) await once(process.stdout, "drain");
-    }
+    yield* stream as AsyncIterable<GetFlowsResponse>;
   } catch (error) {
     const { code, details } = error as ServiceError;
     if (code !== CANCELLED) throw explain(server, code, details, error);
@@ -32,7 +38,6 @@ export async function observe(server: string, request: GetFlowsRequest, printer:
     process.off("SIGINT", cancel).off("SIGTERM", cancel);
     client.close();
   }
-  process.stdout.write(printer.end());
 }
 
 function explain(server: string, code: number, details: string, cause: unknown): TsiliumError {
