@@ -290,6 +290,23 @@ export function createProgram(finish: Finish, registerObserve?: (program: Comman
     )
     .action(does(async (paths, flags) => (await import("./policy/replay.ts")).policyReplay(paths, flags)));
   policy
+    .command("suggest")
+    .description("least-privilege policies from recorded flows, each rule with the evidence that it rests on")
+    .usage("[options] [flows.json...]")
+    .argument("[flows...]", "files of `observe -o json`, or - ; without any, what the node's observer still holds")
+    .option("--http", "HTTP rules where requests were recorded; ids in paths are generalised")
+    .addOption(new Option("-n, --namespace <name>", "only policies for workloads of the namespace"))
+    .addOption(
+      new Option("-f, --filename <path>", "manifests of more workloads, to be told apart (repeatable)").argParser(
+        collect,
+      ),
+    )
+    .addOption(new Option("--live", "the same from the API server"))
+    .addOption(kubeconfigFlag())
+    .addOption(observerFlag())
+    .addOption(new Option("-o, --output <format>", "how to print").choices(["yaml", "json"]).default("yaml"))
+    .action(does(async (paths, flags) => (await import("./policy/suggest.ts")).policySuggest(paths, flags)));
+  policy
     .command("get")
     .description("the policies as the agent took them: state, problems, subjects")
     .argument("[name]", "only this one")

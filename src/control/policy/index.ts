@@ -52,3 +52,4 @@ export type {
   RuleRef,
   Statement,
 } from "./rule.ts";
+export { formatYaml } from "./yaml.ts";

@@ -7,6 +7,7 @@ import {
   findLabel,
   formatPrefix,
   type Label,
+  type Labels,
   maskAddress,
   type NumericIdentity,
   parseAddress,
@@ -61,19 +62,19 @@ export function createEnds(world: World): Ends {
   };
 
   const find = (end: RecordedEnd): KnownEnd | Unjudged => {
-    const labels = createLabels(end.labels.map(parseLabel));
-    const reserved = labels.filter(({ source }) => source === "reserved").map(({ key }) => key);
-    const isOutside =
-      reserved.some((name) => name.startsWith("world")) ||
-      labels.some(({ source }) => source === "cidr" || source === "fqdn");
-    if (isOutside) return outside(end);
-    const entity = entityOf(reserved);
-    if (entity !== undefined) return { identity: Reserved[entity], name: entity };
-    const namespace = findLabel(labels, podLabelKeys.namespace)?.value ?? "";
-    if (namespace === "") return byName(world, end) ?? "no-labels";
-    const { id } = world.identify(labels);
-    const called = end.workload?.name ?? nameLabels(labels) ?? end.pod;
-    return { identity: id, name: `${namespace}/${called || `identity ${id}`}`, namespace };
+    const is = classifyEnd(end);
+    if (is === "no-labels") return byName(world, end) ?? is;
+    if (typeof is === "string") return is;
+    switch (is.kind) {
+      case "outside":
+        return outside(end);
+      case "entity":
+        return { identity: Reserved[is.name], name: is.name };
+      case "workload": {
+        const { id } = world.identify(is.labels);
+        return { identity: id, name: is.name === "" ? `identity ${id}` : is.name, namespace: is.namespace };
+      }
+    }
   };
 
   return {
@@ -89,6 +90,28 @@ export function createEnds(world: World): Ends {
       return found;
     },
   };
+}
+
+/** What an end is by what the flow says of it alone. */
+export type EndKind =
+  | { readonly kind: "outside" }
+  | { readonly kind: "entity"; readonly name: ReservedName }
+  | { readonly kind: "workload"; readonly name: string; readonly namespace: string; readonly labels: Labels };
+
+/** Sorts an end; a text says why that can't be done. */
+export function classifyEnd(end: RecordedEnd): EndKind | Unjudged {
+  const labels = createLabels(end.labels.map(parseLabel));
+  const reserved = labels.filter(({ source }) => source === "reserved").map(({ key }) => key);
+  const isOutside =
+    reserved.some((name) => name.startsWith("world")) ||
+    labels.some(({ source }) => source === "cidr" || source === "fqdn");
+  if (isOutside) return end.address === "" ? "no-address" : { kind: "outside" };
+  const name = entityOf(reserved);
+  if (name !== undefined) return { kind: "entity", name };
+  const namespace = findLabel(labels, podLabelKeys.namespace)?.value ?? "";
+  if (namespace === "") return "no-labels";
+  const called = end.workload?.name ?? nameLabels(labels) ?? end.pod;
+  return { kind: "workload", name: called === "" ? "" : `${namespace}/${called}`, namespace, labels };
 }
 
 /** Of several reserved labels, the one that rules treat apart: the host may always come in, and no node is the host. */

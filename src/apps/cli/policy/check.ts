@@ -8,7 +8,7 @@ import { ExitCode } from "../exit-codes.ts";
 import { findDuplicates, readObjects, type WrittenObject } from "../objects/manifests.ts";
 import { readSources, type Source } from "../objects/sources.ts";
 import { note, print, printProse, printStructured } from "../output.ts";
-import { compileRegex, type MaterialFlags, readMaterial, readWorldObjects } from "./material.ts";
+import { asksForMaterial, compileRegex, type MaterialFlags, readMaterial, readWorldObjects } from "./material.ts";
 import { sarifLog } from "./sarif.ts";
 
 /** What checking a set of sources has shown. */
@@ -151,7 +151,7 @@ export interface CheckFlags extends MaterialFlags {
 export async function policyCheck(paths: readonly string[], flags: CheckFlags): Promise<number> {
   const sources = await readSources(paths);
   const checked = checkSources(sources, false, isWorkloadKind);
-  const asksForMore = (flags.filename ?? []).length > 0 || flags.live === true || flags.kubeconfig !== undefined;
+  const asksForMore = asksForMaterial(flags);
   const findings = lintSources(checked, sources, asksForMore ? await readMaterial(flags) : []);
   const result = { ...checked, problems: inReadingOrder([...checked.problems, ...findings], sources) };
   const failed = hasErrors(result);

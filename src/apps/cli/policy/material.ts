@@ -32,11 +32,16 @@ const liveKinds = [
   "BaselineAdminNetworkPolicy",
 ] as const satisfies readonly Kind[];
 
+/** Whether the flags name anything. */
+export function asksForMaterial({ filename = [], live, kubeconfig }: MaterialFlags): boolean {
+  return filename.length > 0 || live === true || kubeconfig !== undefined;
+}
+
 /** Everything that the flags name. Throws USAGE if they name nothing. */
 export async function readMaterial(flags: MaterialFlags): Promise<WorldObject[]> {
   const files = flags.filename ?? [];
   const live = flags.live === true || flags.kubeconfig !== undefined;
-  if (files.length === 0 && !live)
+  if (!asksForMaterial(flags))
     throw usageError("say where workloads and policies come from: -f FILE for manifests, --live for the API server");
   return [...(live ? await readLive(flags.kubeconfig) : []), ...readWorldObjects(await readSources(files))];
 }

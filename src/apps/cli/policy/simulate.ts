@@ -13,7 +13,7 @@ import { ExitCode } from "../exit-codes.ts";
 import { usageError } from "../failure.ts";
 import { readSources } from "../objects/sources.ts";
 import { note, print, printStructured } from "../output.ts";
-import { type MaterialFlags, makeWorld, readMaterial, readWorldObjects } from "./material.ts";
+import { asksForMaterial, type MaterialFlags, makeWorld, readMaterial, readWorldObjects } from "./material.ts";
 import { formatMatrix, matrixValue } from "./matrix-text.ts";
 
 /** How matrices are printed. */
@@ -43,7 +43,7 @@ export interface DiffFlags extends MaterialFlags {
  * give, with the same and the path on top. Exit code 1 if there is a change of the kind that `failOn` names.
  */
 export async function policyDiff(paths: readonly string[], flags: DiffFlags): Promise<number> {
-  const hasBase = (flags.filename ?? []).length > 0 || flags.live === true || flags.kubeconfig !== undefined;
+  const hasBase = asksForMaterial(flags);
   if (paths.length > 2) throw usageError("diff takes OLD and NEW; more files go behind -f");
   if (paths.length === 1 && !hasBase)
     throw usageError("diff takes OLD and NEW, or one of them and -f or --live for what it comes on top of");
