@@ -8,11 +8,36 @@
 #pragma once
 
 #include "conntrack.h"
+#include "http_hand_over.h"
+#include "http_learn.h"
 #include "ipcache.h"
 #include "notify.h"
 #include "policy.h"
 #include "proxy.h"
 #include "related.h"
+
+/* Whether the kernel judges the requests: the entry has a program for it, the port is not known to speak something else, and the
+ * other direction has no rules of its own. Two sets of rules on one connection are the proxy's. */
+inline_always int judges_in_kernel(const struct packet *packet, struct flow *flow)
+{
+	const struct peer *other = flow->direction == DIRECTION_EGRESS ? responder(flow) : initiator(flow);
+
+	if (!flow->decided.http_program || flow->http_program || flow->proxy_port)
+		return 0;
+	if (http_foreign_port(flow->subject, flow->direction, other->identity, policy_port(packet, flow)))
+		return 0;
+	flow->http_program = flow->decided.http_program;
+	flow->http_direction = flow->direction;
+	return 1;
+}
+
+inline_always int take_to_proxy(struct flow *flow)
+{
+	flow->http_program = 0;
+	if (!flow->proxy_port)
+		flow->proxy_port = flow->decided.proxy_port;
+	return flow->proxy_port ? DROP_NONE : DROP_PROXY_LOOKUP_FAILED;
+}
 
 /* One direction; tells the observer, except that a re-judged connection may go on as before. */
 stage int judge_direction(struct __sk_buff *skb, const struct packet *packet, struct flow *flow, enum direction direction)
@@ -23,12 +48,12 @@ stage int judge_direction(struct __sk_buff *skb, const struct packet *packet, st
 	flow->direction = direction;
 	flow->subject = direction == DIRECTION_EGRESS ? initiator(flow)->ep : responder(flow)->ep;
 	if (!reason && flow->decided.flags & POLICY_F_REDIRECT) {
-		flow->proxy_port = flow->decided.proxy_port;
-		verdict = VERDICT_REDIRECTED;
 		if (packet->protocol != IPPROTO_TCP)
 			reason = DROP_PROXY_NOT_SUPPORTED;
-		else if (!flow->proxy_port)
-			reason = DROP_PROXY_LOOKUP_FAILED;
+		else if (!judges_in_kernel(packet, flow))
+			reason = take_to_proxy(flow);
+		if (flow->proxy_port)
+			verdict = VERDICT_REDIRECTED;
 	}
 	/* Also of what goes to the proxy: a staged policy may deny a connection whose requests others judge. */
 	if (flow->decided.flags & POLICY_F_AUDIT)
@@ -71,6 +96,28 @@ inline_always int opens_connection(const struct packet *packet)
 	return 1;
 }
 
+inline_always __u16 http_flags(const struct flow *flow)
+{
+	return flow->http_direction == DIRECTION_EGRESS ? CT_F_HTTP | CT_F_HTTP_EGRESS : CT_F_HTTP;
+}
+
+/* A standing connection under newer rules. Once judged in the kernel it stays there: its numbers may be translated, and what is on its
+ * way can't change over. Returns why it may not go on. */
+inline_always int readmit_http(const struct flow *flow, struct ct_entry *entry)
+{
+	if (entry->flags & CT_F_PROXIED)
+		return DROP_NONE;
+	if (flow->http_program) {
+		entry->flags = (entry->flags & ~CT_F_HTTP_EGRESS) | http_flags(flow);
+		entry->http_program = flow->http_program;
+	} else if (entry->flags & CT_F_HTTP) {
+		entry->http_program = flow->proxy_port ? HTTP_PROGRAM_NONE : HTTP_PROGRAM_ANY;
+	} else if (flow->proxy_port) {
+		return DROP_PROXY_LOOKUP_FAILED; /* in the middle of a connection the proxy can't take over */
+	}
+	return DROP_NONE;
+}
+
 /* The first packet of a connection, or one that belongs to none. The epoch was read before the policy: if that changes
  * meanwhile, the entry is already old when it is stored. */
 inline_always int admit_new(struct __sk_buff *skb, const struct packet *packet, struct flow *flow, __u32 epoch)
@@ -86,6 +133,10 @@ inline_always int admit_new(struct __sk_buff *skb, const struct packet *packet, 
 		entry.flags = CT_F_PROXIED;
 		entry.proxy_port = flow->proxy_port;
 		flow->to_proxy = 1;
+	} else if (flow->http_program) {
+		entry.flags = http_flags(flow);
+		entry.http_program = flow->http_program;
+		flow->to_http = 1;
 	}
 	entry.epoch = epoch;
 	entry.src_identity = flow->src.identity;
@@ -102,8 +153,8 @@ inline_always int readmit(struct __sk_buff *skb, const struct packet *packet, st
 
 	flow->event_flags |= EVENT_F_REJUDGED;
 	reason = judge(skb, packet, flow);
-	if (!reason && flow->proxy_port && !(entry->flags & CT_F_PROXIED))
-		reason = DROP_PROXY_LOOKUP_FAILED; /* in the middle of a connection the proxy can't take over */
+	if (!reason)
+		reason = readmit_http(flow, entry);
 
 	entry->src_identity = initiator(flow)->identity;
 	entry->dst_identity = responder(flow)->identity;
@@ -117,7 +168,7 @@ inline_always int readmit(struct __sk_buff *skb, const struct packet *packet, st
 }
 
 /* A packet of a connection judged under the current policy. What is judged inside a connection, request by request, has its
- * place behind this. */
+ * place behind this: flow->to_http. */
 inline_always int admit_known(struct __sk_buff *skb, const struct packet *packet, struct flow *flow, struct ct_entry *entry)
 {
 	__u32 zero = 0;
@@ -136,6 +187,7 @@ inline_always int admit_known(struct __sk_buff *skb, const struct packet *packet
 	}
 	flow->to_proxy = entry->flags & CT_F_PROXIED && !flow->reply;
 	flow->proxy_port = flow->to_proxy ? entry->proxy_port : 0;
+	flow->to_http = !!(entry->flags & CT_F_HTTP);
 	return DROP_NONE;
 }
 
@@ -169,7 +221,15 @@ inline_always int recall_far_end(const struct packet *packet, struct flow *flow,
 	return flow->src.ep ? DROP_INVALID_SOURCE_IP : DROP_NONE;
 }
 
-/* DROP_NONE, or why the packet may not pass. Afterwards the flow says where it has to go: to_proxy, or dst. */
+/* Where an admitted packet of a judged connection goes: the action to return. */
+inline_always int to_http(const struct packet *packet, const struct flow *flow)
+{
+	struct ct_entry *entry = ct_find(packet, CT_LEG_CLIENT);
+
+	return entry ? hand_to_http(entry, packet->hook, flow->reply) : TC_ACT_SHOT;
+}
+
+/* DROP_NONE, or why the packet may not pass. Afterwards the flow says where it has to go: to_http, to_proxy, or dst. */
 stage int admit(struct __sk_buff *skb, const struct packet *packet, struct flow *flow)
 {
 	struct ct_entry *entry = packet->kind == KIND_TRACKED ? ct_find(packet, CT_LEG_CLIENT) : 0;

@@ -48,6 +48,8 @@ inline_always int send_from_endpoint(struct __sk_buff *skb, const struct packet 
 		reason = admit(skb, packet, flow);
 	if (reason)
 		return drop(skb, packet, flow, reason);
+	if (flow->to_http)
+		return to_http(packet, flow);
 	count_forwarded(skb, DIRECTION_EGRESS);
 	return forward(skb, packet, flow);
 }
@@ -131,6 +133,8 @@ inline_always int send_to_endpoint(struct __sk_buff *skb, const struct packet *p
 	reason = admit(skb, packet, flow);
 	if (reason)
 		return drop(skb, packet, flow, reason);
+	if (flow->to_http)
+		return to_http(packet, flow);
 	if (flow->to_proxy)
 		return proxy_hairpin(skb, endpoint);
 	count_forwarded(skb, DIRECTION_INGRESS);

@@ -9,6 +9,7 @@
 
 #include "conntrack.h"
 #include "deliver.h"
+#include "http_hand_over.h"
 #include "ipcache.h"
 #include "maps.h"
 #include "metrics.h"
@@ -17,7 +18,7 @@
 enum {
 	NOT_ESTABLISHED = -2, /* no TC_ACT_* */
 	CT_FLAGS_THAT_MATTER = CT_F_ESTABLISHED | CT_F_FIN_FORWARD | CT_F_FIN_REVERSE | CT_F_RST | CT_F_PROXIED |
-			       CT_F_PROXY_LEG | CT_F_DENIED,
+			       CT_F_PROXY_LEG | CT_F_DENIED | CT_F_HTTP,
 	TCP_FLAGS_OFFSET = 13,
 };
 
@@ -29,19 +30,25 @@ inline_always int is_hook_endpoint(const struct __sk_buff *skb, endpoint_id_t id
 	return endpoint && endpoint->ifindex == skb->ifindex;
 }
 
+/* Do the connection's ends fit the hook that the packet came to? */
+inline_always int is_expected_at(const struct __sk_buff *skb, endpoint_id_t sender, endpoint_id_t receiver, enum observation_point hook)
+{
+	if (hook == POINT_TO_ENDPOINT)
+		return !sender && is_hook_endpoint(skb, receiver);
+	return hook == POINT_FROM_ENDPOINT ? is_hook_endpoint(skb, sender) : !sender && receiver;
+}
+
 inline_always int established_deliver(struct __sk_buff *skb, endpoint_id_t sender, endpoint_id_t receiver,
 				      enum observation_point hook)
 {
 	struct endpoint *endpoint;
 
+	if (!is_expected_at(skb, sender, receiver, hook))
+		return NOT_ESTABLISHED;
 	if (hook == POINT_TO_ENDPOINT) {
-		if (sender || !is_hook_endpoint(skb, receiver))
-			return NOT_ESTABLISHED;
 		count_forwarded(skb, DIRECTION_INGRESS);
 		return TC_ACT_OK;
 	}
-	if (hook == POINT_FROM_ENDPOINT ? !is_hook_endpoint(skb, sender) : sender || !receiver)
-		return NOT_ESTABLISHED;
 	if (!receiver) {
 		count_forwarded(skb, DIRECTION_EGRESS);
 		return TC_ACT_OK;
@@ -59,9 +66,10 @@ inline_always int established_entry(struct __sk_buff *skb, struct ct_entry *entr
 				    enum observation_point hook)
 {
 	__u32 now, expires, flags = entry->flags;
+	endpoint_id_t sender, receiver;
 	int forward = !!(flags & CT_F_INITIATOR_LO) == source_is_lo;
 
-	if ((flags & CT_FLAGS_THAT_MATTER) != CT_F_ESTABLISHED || entry->epoch != policy_epoch())
+	if ((flags & CT_FLAGS_THAT_MATTER & ~CT_F_HTTP) != CT_F_ESTABLISHED || entry->epoch != policy_epoch())
 		return NOT_ESTABLISHED;
 	now = clock_seconds();
 	if (entry->expires < now)
@@ -69,7 +77,11 @@ inline_always int established_entry(struct __sk_buff *skb, struct ct_entry *entr
 	expires = now + (protocol == IPPROTO_TCP ? LIFETIME_TCP_ESTABLISHED : LIFETIME_REPLIED);
 	if (entry->expires != expires)
 		entry->expires = expires;
-	return established_deliver(skb, forward ? entry->src_ep : entry->dst_ep, forward ? entry->dst_ep : entry->src_ep, hook);
+	sender = forward ? entry->src_ep : entry->dst_ep;
+	receiver = forward ? entry->dst_ep : entry->src_ep;
+	if (flags & CT_F_HTTP)
+		return is_expected_at(skb, sender, receiver, hook) ? hand_to_http(entry, hook, !forward) : NOT_ESTABLISHED;
+	return established_deliver(skb, sender, receiver, hook);
 }
 
 /* Ports in place, if this is TCP or UDP and nothing in its flags changes the connection. */

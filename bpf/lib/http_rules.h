@@ -441,14 +441,16 @@ inline_always __u32 http_slot_set(const struct http_program *program, const stru
 }
 
 /* The first rule, + 1, that is in the line's set and in those of host and headers; 0: none. */
-stage int http_first_rule(const struct http_program *program, const struct http_request *request, __u32 line)
+verified_apart int http_first_rule(const struct http_program *program, const struct http_request *request, __u32 line)
 {
-	__u32 host = http_set(program, request->host, program->head.any_host);
-	__u32 slots = program->head.slot_count;
-	__u32 present = (line & host) >> 16;
+	__u32 host, slots, present, at, slot;
 	__u32 sets[HTTP_MAX_SLOTS];
-	__u32 at, slot;
 
+	if (!program || !request)
+		return 0;
+	host = http_set(program, request->host, program->head.any_host);
+	slots = program->head.slot_count;
+	present = (line & host) >> 16;
 #pragma unroll
 	for (slot = 0; slot < HTTP_MAX_SLOTS; slot++) {
 		sets[slot] = slot < slots ? http_slot_set(program, request, slot) : host;

@@ -46,7 +46,7 @@ inline_always int receive_for_endpoint(struct __sk_buff *skb, struct packet *pac
 		reason = admit(skb, packet, flow);
 	if (reason)
 		return drop(skb, packet, flow, reason);
-	return forward(skb, packet, flow);
+	return flow->to_http ? to_http(packet, flow) : forward(skb, packet, flow);
 }
 
 stage int slow_from_network(struct __sk_buff *skb)

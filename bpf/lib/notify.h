@@ -27,7 +27,9 @@ struct flow {
 	__u8 to_proxy;     /* one end is the proxy, and the packet is for it */
 	__u8 reported;     /* the observer knows already, or need not know */
 	__u8 event_flags;
-	__u16 pad;
+	__u8 to_http;      /* the HTTP programs have the next word */
+	__u8 http_direction; /* whose rules judge the requests */
+	__u32 http_program; /* not 0: they judge them in the kernel */
 };
 
 inline_always void count_lost_event(void)

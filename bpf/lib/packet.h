@@ -20,6 +20,10 @@
 /* Slow-path stages are functions of their own: the fast path stays short, and stack frames are given back. */
 #define stage static __attribute__((noinline, unused))
 
+/* A function that is verified by itself, once, for any arguments: pointers in its arguments have to be checked. For loops whose
+ * verification would otherwise start over wherever they are reached from. */
+#define verified_apart __attribute__((noinline))
+
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 

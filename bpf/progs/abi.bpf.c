@@ -5,6 +5,7 @@
 #include <abi/codes.h>
 #include <abi/maps.h>
 #include <abi/events.h>
+#include <abi/http.h>
 #include <abi/http_rules.h>
 
 #define CARRY(kind, name) const kind name *carry_##name __attribute__((unused))
@@ -23,6 +24,7 @@ CARRY(struct, nat_key);
 CARRY(struct, nat_value);
 CARRY(struct, metric);
 CARRY(struct, verdict_event);
+CARRY(struct, http_event);
 CARRY(struct, http_program_head);
 CARRY(struct, http_slot);
 CARRY(struct, http_port_key);
@@ -44,6 +46,12 @@ CARRY(enum, policy_match);
 CARRY(enum, event_type);
 CARRY(enum, observation_point);
 CARRY(enum, event_flags);
+CARRY(enum, http_text_limit);
+CARRY(enum, http_stage);
+CARRY(enum, http_program_number);
+CARRY(enum, http_event_kind);
+CARRY(enum, http_fault);
+CARRY(enum, http_count);
 CARRY(enum, http_limit);
 CARRY(enum, http_foreign);
 

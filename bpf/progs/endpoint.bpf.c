@@ -6,17 +6,23 @@
 SEC("tc")
 int from_endpoint(struct __sk_buff *skb)
 {
-	int action = established(skb, POINT_FROM_ENDPOINT);
+	int action;
 
-	return action != NOT_ESTABLISHED ? action : slow_from_endpoint(skb);
+	if (is_forged(skb))
+		return TC_ACT_OK;
+	action = established(skb, POINT_FROM_ENDPOINT);
+	return finish(skb, action != NOT_ESTABLISHED ? action : slow_from_endpoint(skb));
 }
 
 SEC("tc")
 int to_endpoint(struct __sk_buff *skb)
 {
-	int action = established(skb, POINT_TO_ENDPOINT);
+	int action;
 
-	return action != NOT_ESTABLISHED ? action : slow_to_endpoint(skb);
+	if (is_forged(skb))
+		return TC_ACT_OK;
+	action = established(skb, POINT_TO_ENDPOINT);
+	return finish(skb, action != NOT_ESTABLISHED ? action : slow_to_endpoint(skb));
 }
 
 char LICENSE[] SEC("license") = "GPL";

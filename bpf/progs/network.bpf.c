@@ -8,7 +8,7 @@ int from_network(struct __sk_buff *skb)
 {
 	int action = established(skb, POINT_FROM_NETWORK);
 
-	return action != NOT_ESTABLISHED ? action : slow_from_network(skb);
+	return finish(skb, action != NOT_ESTABLISHED ? action : slow_from_network(skb));
 }
 
 SEC("tc")

@@ -23,6 +23,7 @@ enum drop_reason {
 	DROP_CT_MAP_INSERTION_FAILED = 155,
 	DROP_IPV6_EXTENSION_HEADER = 156,
 	DROP_FRAGMENT = 157,               /* fragments other than of tracked datagrams */
+	DROP_CT_UNKNOWN = 163,             /* HTTP: held until its sender repeats it in order */
 	DROP_NAT_NO_MAPPING = 167,         /* no free masquerade port */
 	DROP_NAT_UNSUPPORTED = 168,
 	DROP_UNSUPPORTED_L2 = 166,         /* VLAN tags and other link-layer surprises */
@@ -49,6 +50,7 @@ enum event_type {
 	EVENT_VERDICT = 1, /* a direction was judged: first packet of a connection, or again after a policy change */
 	EVENT_DROP = 2,    /* a packet was dropped for a reason other than a fresh policy verdict */
 	EVENT_TRACE = 3,   /* a connection's life: closing, reset, first reply */
+	EVENT_HTTP = 4,    /* a request or response judged in the kernel: struct http_event */
 };
 
 /* Where in the kernel the event arose. */

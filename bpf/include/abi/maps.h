@@ -130,6 +130,7 @@ struct ct_entry {
 	endpoint_id_t dst_ep;
 	__u16 flags;              /* enum ct_flags */
 	__u16 proxy_port;         /* host order; with CT_F_PROXIED */
+	__u32 http_program;       /* with CT_F_HTTP: number of the rules in force, or enum http_program_number */
 };
 
 enum ct_flags {
@@ -143,6 +144,8 @@ enum ct_flags {
 	CT_F_SEEN_SYN = 128,
 	CT_F_ESTABLISHED = 256, /* both sides have spoken; TCP: the initiator has answered the SYN-ACK */
 	CT_F_DENIED = 512,      /* cut by a policy change; kept so that neither side can revive it without a new SYN */
+	CT_F_HTTP = 1024,       /* its HTTP is judged in the kernel */
+	CT_F_HTTP_EGRESS = 2048, /* ... by the rules of its initiator */
 };
 
 /* Masquerading: one map holds each mapping twice, keyed by either side. ICMP echo: local port = id, remote port = 0.

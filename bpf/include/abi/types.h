@@ -30,4 +30,5 @@ enum skb_mark {
 	MARK_TO_PROXY = 0x200,   /* deliver to a local (transparent) socket whatever the destination address */
 	MARK_FROM_PROXY = 0xa00, /* sent by the L7 proxy: both directions were judged there */
 	MARK_HAIRPIN = 0xc00,    /* re-injected at a host-side interface on its way to the proxy */
+	MARK_FORGED = 0xe00,     /* made by the programs themselves: goes where it was sent without being judged */
 };

@@ -5,6 +5,7 @@ import type { FakeNamespace, FakeNetwork } from "./fake-network.ts";
 import type { AttachTarget, Bpf, BpfLink, BpfMap, BpfProgram, LoadedObject, LoadOptions, MapOfMaps, MapSpec, RingBuffer, TestRunInput, TestRunResult } from "./kernel.ts"; // biome-ignore format: one door
 
 const ENOENT = 2;
+const E2BIG = 7;
 const EBUSY = 16;
 const EEXIST = 17;
 const ENODEV = 19;
@@ -193,6 +194,10 @@ export function createFakeBpf(network: FakeNetwork, objects: Readonly<Record<str
       return hookOf(target).programs.map(({ program }) => ({ programId: program.id, programName: program.name }));
     },
     openRingBuffer: (map) => fakeRingBuffer(map as FakeMap),
+    setTailCall(map, index, program) {
+      if (index >= map.spec.maxEntries) throw kernelError(`update map ${map.spec.name}`, E2BIG);
+      map.update(new Uint8Array(Uint32Array.of(index).buffer), new Uint8Array(Uint32Array.of(program.id).buffer));
+    },
   };
 }
 

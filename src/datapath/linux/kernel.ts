@@ -79,6 +79,11 @@ export interface Bpf {
   /** Programs on a hook in the order in which they run, whoever attached them. Only TCX, clsact and XDP hooks can be asked. */
   attached(target: AttachTarget): readonly AttachedProgram[];
   openRingBuffer(map: BpfMap): RingBuffer;
+  /**
+   * Puts a program into a PROG_ARRAY, in place of the one there: a tail call meets the one or the other. The map holds it as long
+   * as the map itself is pinned or held. Looking the place up gives the program's id.
+   */
+  setTailCall(map: BpfMap, index: number, program: BpfProgram): void;
 }
 
 export interface ObjectSpec {

@@ -23,6 +23,11 @@ function opened<T>(pin: string, kind: keyof typeof kinds, open: (fd: number) => 
   throw kernelError(`open the ${kind} pinned at ${pin}`, 22, `it is a ${found}`);
 }
 
+/** A u32 as map keys and values hold it. */
+function bytesOf(number: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(number).buffer);
+}
+
 function absentIs<T>(instead: T, action: () => T): T {
   try {
     return action();
@@ -49,6 +54,7 @@ const bpf: Bpf = {
   attach,
   attached,
   openRingBuffer: (map) => new RealRingBuffer(map as RealMap),
+  setTailCall: (map, index, program) => map.update(bytesOf(index), bytesOf((program as RealProgram).fd)),
 };
 
 /** The running kernel. Costs nothing until used; needs root for nearly everything. */

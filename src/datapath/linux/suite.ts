@@ -317,6 +317,23 @@ export function kernelBehaviour(title: string, open: () => SuiteSubject): void {
         object.close();
       });
 
+      it("a place for tail calls takes a program, and another in its stead", () => {
+        const map = kernel.bpf.createMap(
+          mapSpec({ type: MapType.PROG_ARRAY, keySize: 4, valueSize: 4, maxEntries: 2 }),
+        );
+        const object = kernel.bpf.loadObject(subject.probe, { programs: ["first", "second"] });
+        const at = (index: number) => map.lookup(new Uint8Array(Uint32Array.of(index).buffer));
+        const id = (name: string) => new Uint8Array(Uint32Array.of(object.programs[name]!.id).buffer);
+        assert.equal(at(1), undefined);
+        kernel.bpf.setTailCall(map, 1, object.programs.second!);
+        assert.deepEqual(at(1), id("second"));
+        kernel.bpf.setTailCall(map, 1, object.programs.first!);
+        assert.deepEqual(at(1), id("first"));
+        assert.throws(() => kernel.bpf.setTailCall(map, 2, object.programs.first!), /E2BIG|full/);
+        object.close();
+        map.close();
+      });
+
       it("a pinned program is found again", () => {
         const pin = `${subject.pins}/program`;
         const object = kernel.bpf.loadObject(subject.probe, { programs: ["first"] });

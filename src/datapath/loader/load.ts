@@ -3,7 +3,7 @@ import type { BpfMap, BpfProgram, Kernel, LoadedObject, MapSpec } from "#datapat
 import { type DatapathMaps, openDatapathMaps } from "#datapath/maps";
 import { type AttachMode, type Attachments, attachedDevices, createAttachments, detachDevice } from "./attachments.ts";
 import { adoptMaps } from "./map-store.ts";
-import type { HookName, ObjectPlan } from "./plan.ts";
+import { type HookName, type ObjectPlan, type StageName, stages } from "./plan.ts";
 
 /** The datapath in the kernel. Closing it changes nothing there: enforcement goes on. */
 export interface LoadedDatapath {
@@ -44,6 +44,7 @@ export function loadDatapath(options: LoadDatapathOptions): LoadedDatapath {
   const objects: LoadedObject[] = [];
   const rawMaps: Record<string, BpfMap> = { ...found };
   const programs = new Map<HookName, BpfProgram>();
+  const called = new Map<StageName, BpfProgram>();
   const close = () => {
     for (const held of [...Object.values(found), ...objects]) held.close();
   };
@@ -52,11 +53,17 @@ export function loadDatapath(options: LoadDatapathOptions): LoadedDatapath {
       const object = kernel.bpf.loadObject(path, { reuse: rawMaps, maxEntries: plan.maxEntries, programs: names });
       objects.push(object);
       for (const [name, map] of Object.entries(object.maps)) rawMaps[name] ??= map;
-      for (const name of names) programs.set(name, object.programs[name]!);
+      for (const name of names) {
+        if (isStage(name)) called.set(name, object.programs[name]!);
+        else programs.set(name, object.programs[name]!);
+      }
     }
     const maps = openDatapathMaps(rawMaps);
     for (const [name, map] of Object.entries(rawMaps))
       if (found[name] === undefined) map.pin(`${mapsDirectory}/${name}`);
+    // What is called has to be there before its callers; an older one's callers call the new one from here on.
+    for (const [name, program] of called)
+      kernel.bpf.setTailCall(rawMaps[stages[name].map]!, stages[name].index, program);
     for (const [name, program] of programs) program.pin(`${directory}/progs/${name}`);
 
     /** The instance made above at first, then new ones. */
@@ -82,6 +89,10 @@ export function loadDatapath(options: LoadDatapathOptions): LoadedDatapath {
     close();
     throw error;
   }
+}
+
+function isStage(name: HookName | StageName): name is StageName {
+  return Object.hasOwn(stages, name);
 }
 
 /** Shapes of all maps of all objects; equal names mean one map. */

@@ -122,8 +122,13 @@ export interface RecordingServer {
   close(): Promise<void>;
 }
 
-/** Starts a recording server. It answers 200 with body `ok`, upgrades to an echo, and reads bodies to their end first. */
-export async function startRecordingServer(): Promise<RecordingServer> {
+/**
+ * Starts a recording server. It answers 200 with body `ok`, upgrades to an echo, and reads bodies to their end first. `listen`: how it
+ * is bound; by default to a free port of 127.0.0.1.
+ */
+export async function startRecordingServer(
+  listen: (server: HttpServer) => Promise<number> = listening,
+): Promise<RecordingServer> {
   const requests: string[] = [];
   let received: Buffer[] = [];
   const http = createHttpServer(
@@ -152,7 +157,7 @@ export async function startRecordingServer(): Promise<RecordingServer> {
       return push(chunk);
     };
   });
-  const port = await listening(http);
+  const port = await listen(http);
   return {
     port,
     http,

@@ -19,6 +19,10 @@ export const CtFlags = {
   ESTABLISHED: 0x100,
   /** Cut by a policy change; kept so that neither side can revive it without a new SYN. */
   DENIED: 0x200,
+  /** Its HTTP is judged in the kernel. */
+  HTTP: 0x400,
+  /** ... by the rules of its initiator. */
+  HTTP_EGRESS: 0x800,
 } as const;
 export type CtFlags = (typeof CtFlags)[keyof typeof CtFlags];
 
@@ -66,6 +70,8 @@ export const DropReason = {
   IPV6_EXTENSION_HEADER: 156,
   /** Fragments other than of tracked datagrams. */
   FRAGMENT: 157,
+  /** HTTP: held until its sender repeats it in order. */
+  CT_UNKNOWN: 163,
   /** No free masquerade port. */
   NAT_NO_MAPPING: 167,
   NAT_UNSUPPORTED: 168,
@@ -113,6 +119,8 @@ export const EventType = {
   DROP: 2,
   /** A connection's life: closing, reset, first reply. */
   TRACE: 3,
+  /** A request or response judged in the kernel: struct http_event. */
+  HTTP: 4,
 } as const;
 export type EventType = (typeof EventType)[keyof typeof EventType];
 
@@ -141,6 +149,93 @@ export const HelperSite = {
   COUNT: 12,
 } as const;
 export type HelperSite = (typeof HelperSite)[keyof typeof HelperSite];
+
+/** enum http_count. Index into http_counts. */
+export const HttpCount = {
+  CONNECTIONS: 0,
+  REQUESTS: 1,
+  RESPONSES: 2,
+  DENIED: 3,
+  MALFORMED: 4,
+  /** Denials that the client was told with keep-alive. */
+  ANSWERED: 5,
+  /** ... and then the connection was closed. */
+  CLOSED: 6,
+  RESET: 7,
+  /** Segments dropped until the sender repeats them: out of order in a head, an answer in flight. */
+  HELD: 8,
+  /** Retransmissions compared with what was judged. */
+  COMPARED: 9,
+  /** ... and found to differ. */
+  REWRITTEN: 10,
+  /** Acknowledges what was never sent; sequence number out of all windows. */
+  BAD_NUMBERS: 11,
+  /** No comparison buffer free, or full: held. */
+  NO_BUFFER: 12,
+  /** Another CPU held the connection for too long: held. */
+  LOCKED: 13,
+  /** Resets of connections that have no state. */
+  OLD: 14,
+  /** SYNs whose MPTCP or fast-open option was blanked. */
+  STRIPPED: 15,
+  /** Buffers taken from connections that held them too long. */
+  STALE_BUFFER: 16,
+  /** Responses whose end can't be told: a denial resets such a connection. */
+  LOST_FRAMING: 17,
+  UPGRADED: 18,
+  FLIPPED: 19,
+} as const;
+export type HttpCount = (typeof HttpCount)[keyof typeof HttpCount];
+
+/** enum http_event_kind. */
+export const HttpEventKind = {
+  /** Allowed and sent on. */
+  REQUEST: 1,
+  /** Its answer has begun: status and latency. */
+  RESPONSE: 2,
+  /** No rule allows it: answered with 403, or reset where no answer was possible. */
+  DENIED: 3,
+  /** No request with one meaning: answered with 400, or reset; fault says why. */
+  MALFORMED: 4,
+  /** Not HTTP/1: the port goes to the proxy, beginning with the client's next attempt. */
+  FLIPPED: 5,
+  /** A connection older than its HTTP rules wanted to send: reset. */
+  OLD: 6,
+} as const;
+export type HttpEventKind = (typeof HttpEventKind)[keyof typeof HttpEventKind];
+
+/** enum http_fault. What is wrong with a malformed request, or with a TCP segment of a judged connection. */
+export const HttpFault = {
+  NONE: 0,
+  REQUEST_LINE: 1,
+  /** Absolute form, fragment, bad percent-encoding. */
+  TARGET: 2,
+  VERSION: 3,
+  /** A line that is no header. */
+  HEADER: 4,
+  HOST: 5,
+  /** Content-Length. */
+  LENGTH: 6,
+  /** Transfer-Encoding, or both. */
+  ENCODING: 7,
+  /** Connection names a header that framing hangs on. */
+  CONNECTION: 8,
+  UPGRADE: 9,
+  EXPECT: 10,
+  CHUNK: 11,
+  TOO_LARGE: 12,
+  /** The client closed inside of a head. */
+  TRUNCATED: 13,
+  /** A retransmission with other bytes. */
+  REWRITTEN: 14,
+  /** Urgent data: the server would read other bytes than were judged. */
+  URGENT: 15,
+  /** The policy changed in the middle of a head. */
+  RULES_CHANGED: 16,
+  /** What was judged is no longer known. */
+  NO_BUFFER: 17,
+} as const;
+export type HttpFault = (typeof HttpFault)[keyof typeof HttpFault];
 
 /** enum http_foreign. What was spoken where HTTP/1 was expected. */
 export const HttpForeign = {
@@ -173,6 +268,39 @@ export const HttpLimit = {
   MAX_DEPTH: 32,
 } as const;
 export type HttpLimit = (typeof HttpLimit)[keyof typeof HttpLimit];
+
+/** enum http_program_number. Stand for a program of rules (ct_entry.http_program). */
+export const HttpProgramNumber = {
+  /** What judges it now can't take it over: its next request resets the connection. */
+  NONE: 0,
+  /** No rules any more: all requests pass. */
+  ANY: 0xffffffff,
+} as const;
+export type HttpProgramNumber = (typeof HttpProgramNumber)[keyof typeof HttpProgramNumber];
+
+/** enum http_stage. Places in http_stages. */
+export const HttpStage = {
+  REQUEST: 0,
+  RESPONSE: 1,
+} as const;
+export type HttpStage = (typeof HttpStage)[keyof typeof HttpStage];
+
+/** enum http_text_limit. */
+export const HttpTextLimit = {
+  /** A longer method is malformed. */
+  METHOD_MAX: 16,
+  /** A longer Host is malformed. */
+  HOST_MAX: 128,
+  /** Of the target, as told in events; what is longer is judged whole and told cut. */
+  PATH_MAX: 160,
+  /** Bytes of a head, of a trailer section. */
+  HEAD_MAX: 0x6000,
+  /** Header lines of a head. */
+  LINES_MAX: 255,
+  /** Chunk size with extensions. */
+  CHUNK_LINE_MAX: 0x200,
+} as const;
+export type HttpTextLimit = (typeof HttpTextLimit)[keyof typeof HttpTextLimit];
 
 /** enum ip_family. */
 export const IpFamily = {
@@ -249,6 +377,8 @@ export const SkbMark = {
   FROM_PROXY: 0xa00,
   /** Re-injected at a host-side interface on its way to the proxy. */
   HAIRPIN: 0xc00,
+  /** Made by the programs themselves: goes where it was sent without being judged. */
+  FORGED: 0xe00,
 } as const;
 export type SkbMark = (typeof SkbMark)[keyof typeof SkbMark];
 
@@ -331,7 +461,7 @@ export const ct6KeyCodec = structCodec<Ct6Key>(
   },
 );
 
-/** struct ct_entry, 24 bytes. */
+/** struct ct_entry, 28 bytes. */
 export interface CtEntry {
   /** Seconds of CLOCK_MONOTONIC. */
   readonly expires: number;
@@ -347,11 +477,13 @@ export interface CtEntry {
   readonly flags: number;
   /** Host order; with CT_F_PROXIED. */
   readonly proxyPort: number;
+  /** With CT_F_HTTP: number of the rules in force, or enum http_program_number. */
+  readonly httpProgram: number;
 }
 /** Reads and writes {@link CtEntry}. */
 export const ctEntryCodec = structCodec<CtEntry>(
   "ct_entry",
-  24,
+  28,
   (view, at) => ({
     expires: view.getUint32(at, true),
     epoch: view.getUint32(at + 4, true),
@@ -361,6 +493,7 @@ export const ctEntryCodec = structCodec<CtEntry>(
     dstEp: view.getUint16(at + 18, true) as EndpointId,
     flags: view.getUint16(at + 20, true),
     proxyPort: view.getUint16(at + 22, true),
+    httpProgram: view.getUint32(at + 24, true),
   }),
   (view, at, value) => {
     view.setUint32(at, value.expires, true);
@@ -371,6 +504,7 @@ export const ctEntryCodec = structCodec<CtEntry>(
     view.setUint16(at + 18, value.dstEp, true);
     view.setUint16(at + 20, value.flags, true);
     view.setUint16(at + 22, value.proxyPort, true);
+    view.setUint32(at + 24, value.httpProgram, true);
   },
 );
 
@@ -416,6 +550,125 @@ export const endpointCodec = structCodec<Endpoint>(
     writeBytes(view, at + 22, 6, value.hostMac);
     view.setUint32(at + 28, value.ipv4, false);
     writeBytes(view, at + 32, 16, value.ipv6);
+  },
+);
+
+/**
+ * struct http_event, 400 bytes. The first two fields lie as in struct verdict_event. A response's event ends
+ * before `method`.
+ */
+export interface HttpEvent {
+  /** CLOCK_MONOTONIC. */
+  readonly timeNs: bigint;
+  /** EVENT_HTTP. */
+  readonly type: number;
+  /** enum http_event_kind. */
+  readonly kind: number;
+  /** enum verdict. */
+  readonly verdict: number;
+  /** enum direction: whose rules judge. */
+  readonly direction: number;
+  /** enum ip_family. */
+  readonly family: number;
+  /** enum http_fault. */
+  readonly fault: number;
+  /** 0 or 1. */
+  readonly minorVersion: number;
+  /** Of HTTP_EVENT_FLIPPED: enum http_foreign. */
+  readonly foreign: number;
+  /** The same in all events of one connection. */
+  readonly connection: number;
+  /** Number of the request in its connection. */
+  readonly request: number;
+  /** Of a response: since its request was sent on; 0: not known. */
+  readonly latencyNs: bigint;
+  readonly clientIdentity: NumericIdentity;
+  readonly serverIdentity: NumericIdentity;
+  readonly clientEp: EndpointId;
+  readonly serverEp: EndpointId;
+  readonly clientPort: number;
+  readonly serverPort: number;
+  readonly client: Uint8Array;
+  readonly server: Uint8Array;
+  /** Of rules, that judged. */
+  readonly program: number;
+  /** Of its list, the one that allowed it, + 1; 0: none. */
+  readonly rule: number;
+  /** Of the answer; 0: none. */
+  readonly status: number;
+  /** Of the target in the request; `path` may hold less. */
+  readonly pathLength: number;
+  readonly methodLength: number;
+  readonly hostLength: number;
+  readonly method: Uint8Array;
+  readonly host: Uint8Array;
+  readonly path: Uint8Array;
+}
+/** Reads and writes {@link HttpEvent}. */
+export const httpEventCodec = structCodec<HttpEvent>(
+  "http_event",
+  400,
+  (view, at) => ({
+    timeNs: view.getBigUint64(at, true),
+    type: view.getUint8(at + 8),
+    kind: view.getUint8(at + 9),
+    verdict: view.getUint8(at + 10),
+    direction: view.getUint8(at + 11),
+    family: view.getUint8(at + 12),
+    fault: view.getUint8(at + 13),
+    minorVersion: view.getUint8(at + 14),
+    foreign: view.getUint8(at + 15),
+    connection: view.getUint32(at + 16, true),
+    request: view.getUint32(at + 20, true),
+    latencyNs: view.getBigUint64(at + 24, true),
+    clientIdentity: view.getUint32(at + 32, true) as NumericIdentity,
+    serverIdentity: view.getUint32(at + 36, true) as NumericIdentity,
+    clientEp: view.getUint16(at + 40, true) as EndpointId,
+    serverEp: view.getUint16(at + 42, true) as EndpointId,
+    clientPort: view.getUint16(at + 44, false),
+    serverPort: view.getUint16(at + 46, false),
+    client: readBytes(view, at + 48, 16),
+    server: readBytes(view, at + 64, 16),
+    program: view.getUint32(at + 80, true),
+    rule: view.getUint32(at + 84, true),
+    status: view.getUint16(at + 88, true),
+    pathLength: view.getUint16(at + 90, true),
+    methodLength: view.getUint8(at + 92),
+    hostLength: view.getUint8(at + 93),
+    method: readBytes(view, at + 96, 16),
+    host: readBytes(view, at + 112, 128),
+    path: readBytes(view, at + 240, 160),
+  }),
+  (view, at, value) => {
+    view.setBigUint64(at, value.timeNs, true);
+    view.setUint8(at + 8, value.type);
+    view.setUint8(at + 9, value.kind);
+    view.setUint8(at + 10, value.verdict);
+    view.setUint8(at + 11, value.direction);
+    view.setUint8(at + 12, value.family);
+    view.setUint8(at + 13, value.fault);
+    view.setUint8(at + 14, value.minorVersion);
+    view.setUint8(at + 15, value.foreign);
+    view.setUint32(at + 16, value.connection, true);
+    view.setUint32(at + 20, value.request, true);
+    view.setBigUint64(at + 24, value.latencyNs, true);
+    view.setUint32(at + 32, value.clientIdentity, true);
+    view.setUint32(at + 36, value.serverIdentity, true);
+    view.setUint16(at + 40, value.clientEp, true);
+    view.setUint16(at + 42, value.serverEp, true);
+    view.setUint16(at + 44, value.clientPort, false);
+    view.setUint16(at + 46, value.serverPort, false);
+    writeBytes(view, at + 48, 16, value.client);
+    writeBytes(view, at + 64, 16, value.server);
+    view.setUint32(at + 80, value.program, true);
+    view.setUint32(at + 84, value.rule, true);
+    view.setUint16(at + 88, value.status, true);
+    view.setUint16(at + 90, value.pathLength, true);
+    view.setUint8(at + 92, value.methodLength);
+    view.setUint8(at + 93, value.hostLength);
+    writeBytes(view, at + 96, 16, value.method);
+    writeBytes(view, at + 112, 128, value.host);
+    writeBytes(view, at + 240, 160, value.path);
   },
 );
 
