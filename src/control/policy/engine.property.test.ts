@@ -51,6 +51,14 @@ function judgeByFilters(
   };
 }
 
+/** The same by the list that the kernel's judge is given for the entry. */
+function requestPlaces(set: PolicySet, index: number): ReturnType<typeof judgeByFilters> {
+  const requests = set.requests[index]!;
+  assert.ok(requests.kind === "rules");
+  if (requests.rules.some(({ method }) => method === ".*")) return { kind: "allow" };
+  return { kind: "http", places: [...new Set(requests.rules.map((rule) => rule.ref.path))].sort() };
+}
+
 test(`${flows} random flows are judged as the policies say (seed ${seed})`, () => {
   const random = new Random(seed);
   const seen = new Map<string, number>();
@@ -61,7 +69,7 @@ test(`${flows} random flows are judged as the policies say (seed ${seed})`, () =
     for (let i = 0; i < flowsPerWorld; i++) {
       const flow = randomFlow(random, world);
       const set = engine.policyOf(flow.subject.id)!;
-      const { verdict, reason } = decide(set, flow.direction, flow.peer.id, flow.protocol, flow.port);
+      const { verdict, reason, entry } = decide(set, flow.direction, flow.peer.id, flow.protocol, flow.port);
       const expected = judgeNaively([...world.objects, ...world.groups], flow);
       const about = () => JSON.stringify({ seed, n, i, flow, objects: world.objects, groups: world.groups });
       assert.equal(verdict, expected.verdict, about());
@@ -69,6 +77,7 @@ test(`${flows} random flows are judged as the policies say (seed ${seed})`, () =
       seen.set(`${verdict} ${reason ?? ""}`, (seen.get(`${verdict} ${reason ?? ""}`) ?? 0) + 1);
       if (flow.protocol !== protocolNumbers.TCP) continue;
       const byProxy = judgeByFilters(set, flow);
+      if (entry?.requests !== undefined) assert.deepEqual(requestPlaces(set, entry.requests), byProxy, about());
       if (verdict === "AUDIT" && expected.requests === undefined) assert.equal(byProxy.kind, "allow", about());
       else if (verdict === "DROPPED") assert.equal(byProxy.kind, reason === "POLICY_DENY" ? "deny" : "none", about());
       else if (verdict === "FORWARDED" || expected.requests === "all") assert.equal(byProxy.kind, "allow", about());

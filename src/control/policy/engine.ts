@@ -397,6 +397,7 @@ function assemble(
       ...finishEntries(draft("egress", egress), provenance),
     ],
     provenance: provenance.lists,
+    requests: provenance.requests,
     filters: [...makeFilters("ingress", ingress, audit), ...makeFilters("egress", egress, audit)],
     enforced: { ingress: ingress.enforced, egress: egress.enforced },
   };

@@ -8,9 +8,11 @@ import {
   type ListenerKind,
   l4Key,
   l4Prefix,
+  levelOf,
   levels,
   precedenceOf,
 } from "./policy-set.ts";
+import { type EntryRequests, type Overlap, overlaps, RequestLists } from "./requests.ts";
 import type { RuleRef } from "./rule.ts";
 
 interface Draft {
@@ -29,9 +31,11 @@ type Trie = Map<number, Draft>;
 
 const any = 0 as NumericIdentity;
 
-/** Turns refs into cookies; equal lists share one. */
+/** Numbers what entries refer to: reasons get cookies, requests an index; equal lists share one. */
 export class Provenance {
   readonly lists: (readonly RuleRef[])[] = [[]];
+  readonly requests: EntryRequests[] = [];
+  readonly #requestNumbers = new Map<EntryRequests | string, number>();
   readonly #cookies = new Map<string, number>();
   readonly #numbers = new Map<RuleRef, number>();
 
@@ -46,6 +50,15 @@ export class Provenance {
     return cookie;
   }
 
+  requestsNumber(requests: EntryRequests): number {
+    const known = this.#requestNumbers.get(requests);
+    if (known !== undefined) return known;
+    const key = JSON.stringify(requests);
+    const number = this.#requestNumbers.get(key) ?? this.requests.push(requests) - 1;
+    this.#requestNumbers.set(key, number).set(requests, number);
+    return number;
+  }
+
   #numberOf(ref: RuleRef): number {
     let number = this.#numbers.get(ref);
     if (number === undefined) {
@@ -56,9 +69,10 @@ export class Provenance {
   }
 }
 
-/** An entry whose reasons are not yet numbered. */
-export interface DraftEntry extends Omit<Entry, "cookie"> {
+/** An entry whose reasons and requests are not yet numbered. */
+export interface DraftEntry extends Omit<Entry, "cookie" | "requests"> {
   readonly refs: readonly RuleRef[];
+  readonly requests?: EntryRequests;
 }
 
 /** Makes the entries of one direction. With `audit`, what would be denied is let through and reported. */
@@ -75,17 +89,26 @@ export function draftEntries(
     if (grant.peers === "any") add(tries, any, grant, audit);
     else for (const id of grant.peers) add(tries, id, grant, audit);
   }
+  const shared = overlaps(grants);
+  for (const overlap of shared ?? []) addOverlap(tries, overlap);
   for (const trie of tries.values()) prune(trie);
   pruneByWildcard(tries);
+  const lists = new RequestLists(grants, audit);
+  const requests = (identity: NumericIdentity, { protocol, port, portPrefix, precedence }: Draft): EntryRequests =>
+    shared === undefined
+      ? tooManyOverlaps
+      : lists.of({ identity, protocol, port, prefix: portPrefix, level: levelOf(precedence) });
   const out = [...tries].flatMap(([identity, trie]) =>
-    [...trie.values()].map(
-      ({ proxy, ...draft }): DraftEntry => ({
+    [...trie.values()].map((draft): DraftEntry => {
+      const { proxy, ...rest } = draft;
+      return {
         direction,
         identity,
-        ...draft,
+        ...rest,
         ...(proxy === undefined ? {} : { proxy }),
-      }),
-    ),
+        ...(proxy === "http" ? { requests: requests(identity, draft) } : {}),
+      };
+    }),
   );
   if (audit && !tries.get(any)?.has(l4Key(0, 0, 0)))
     out.push({ ...everything, action: "audit", precedence: precedenceOf("audit", levels.implicit) });
@@ -94,7 +117,11 @@ export function draftEntries(
 
 /** Numbers the reasons. Sorted before, so that equal policies are equal in every number. */
 export function finishEntries(drafts: readonly DraftEntry[], provenance: Provenance): Entry[] {
-  return [...drafts].sort(compare).map(({ refs, ...draft }) => ({ ...draft, cookie: provenance.cookie(refs) }));
+  return [...drafts].sort(compare).map(({ refs, requests, ...draft }) => ({
+    ...draft,
+    ...(requests === undefined ? {} : { requests: provenance.requestsNumber(requests) }),
+    cookie: provenance.cookie(refs),
+  }));
 }
 
 type Order = Pick<Entry, "identity" | "protocol" | "port" | "portPrefix">;
@@ -130,6 +157,25 @@ function add(tries: Map<NumericIdentity, Trie>, identity: NumericIdentity, grant
       draft.refs = [...new Set([...draft.refs, ...refs])];
     }
   }
+}
+
+const tooManyOverlaps: EntryRequests = {
+  kind: "proxy",
+  reason: "too many of the rules overlap in peers or ports",
+};
+
+/** An entry of its own where two orders overlap, unless something else decides there. */
+function addOverlap(tries: Map<NumericIdentity, Trie>, { identity, protocol, port, prefix, by }: Overlap): void {
+  const id = identity as NumericIdentity;
+  const trie: Trie = tries.get(id) ?? new Map();
+  tries.set(id, trie);
+  const key = l4Key(protocol, port, prefix);
+  const precedence = precedenceOf("redirect", by[0].level, "http");
+  const refs = by.flatMap(({ ref }) => ref ?? []);
+  const draft = trie.get(key);
+  if (draft === undefined || draft.precedence < precedence)
+    trie.set(key, { protocol, port, portPrefix: prefix, precedence, action: "redirect", proxy: "http", refs });
+  else if (draft.precedence === precedence) draft.refs = [...new Set([...draft.refs, ...refs])];
 }
 
 function actionOf({ kind }: Grant): EntryAction {

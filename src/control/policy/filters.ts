@@ -1,13 +1,13 @@
 /** Orders -> what the proxy judges by. Complete for TCP and UDP: the proxy judges both sides of a connection, also the one without L7 rules. */
-import type { L7Filter, PolicyFilter, PolicyRef } from "#contracts/proxy";
+import type { HttpRule as HttpFilterRule, L7Filter, PolicyFilter, PolicyRef } from "#contracts/proxy";
 import { type Direction, protocolNumbers } from "#core/model";
 import { listenerOf } from "./entries.ts";
 import type { DirectionGrants, Grant } from "./grants.ts";
 import { levels, precedenceOf } from "./policy-set.ts";
-import type { L7Rules, RuleRef } from "./rule.ts";
+import type { HttpRule, L7Rules, RuleRef } from "./rule.ts";
 
 /** A ref in the proxy's form. */
-function toPolicyRef(ref: RuleRef, place = ref.path): PolicyRef {
+export function toPolicyRef(ref: RuleRef, place = ref.path): PolicyRef {
   return { kind: ref.kind, namespace: ref.namespace ?? "", name: ref.name, path: place };
 }
 
@@ -55,6 +55,11 @@ function toFilter(grant: Grant, protocol: PolicyFilter["protocol"]): PolicyFilte
     ...(tls === undefined ? {} : { tls }),
     refs: ref === undefined ? [] : [toPolicyRef(ref)],
   };
+}
+
+/** An HTTP rule in the proxy's form. */
+export function toHttpRule({ place, ...match }: HttpRule, ref: RuleRef): HttpFilterRule {
+  return { ...match, ref: toPolicyRef(ref, place) };
 }
 
 function toL7Filter(l7: L7Rules, ref: RuleRef): L7Filter {

@@ -39,6 +39,7 @@ export { type Entry, type EntryAction, l4Prefix, type PolicySet, precedenceOf } 
 export type { ParseOptions } from "./reader.ts";
 export { type Remedy, smallestPolicy } from "./remedy.ts";
 export { type Repair, repairPolicy } from "./repair.ts";
+export type { EntryRequests } from "./requests.ts";
 export type {
   Audit,
   GroupPeer,

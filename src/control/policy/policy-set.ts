@@ -1,6 +1,7 @@
 /** What rules come to for one subject: the entries that the kernel gets, the filters that the proxy gets, and where both come from. */
 import type { L7Protocol, PolicyFilter } from "#contracts/proxy";
 import type { Direction, NumericIdentity } from "#core/model";
+import type { EntryRequests } from "./requests.ts";
 import type { RuleRef } from "./rule.ts";
 
 /** What an entry orders. `audit`: would be denied; let through and reported. */
@@ -25,6 +26,8 @@ export interface Entry {
   readonly precedence: number;
   /** With `redirect`, and with `audit` where requests are judged all the same: which kind of listener. */
   readonly proxy?: ListenerKind;
+  /** With `proxy: "http"`: index into the set's requests. */
+  readonly requests?: number;
   /** Index into the set's provenance; 0 = no rule. */
   readonly cookie: number;
   /** No policy selects the subject in this direction: allowed, and not a verdict of policy. */
@@ -39,6 +42,8 @@ export interface PolicySet {
   readonly entries: readonly Entry[];
   /** Cookie -> the statements that made the entry. provenance[0] is empty. */
   readonly provenance: readonly (readonly RuleRef[])[];
+  /** What passes on the connections of entries with HTTP rules; equal lists are one. */
+  readonly requests: readonly EntryRequests[];
   /** The same policy for connections that go through the proxy; TCP only. */
   readonly filters: readonly PolicyFilter[];
   /** Directions in which some rule selects the subject. */
@@ -71,6 +76,11 @@ export function precedenceOf(action: EntryAction, level: number, listener?: List
   return (((0xff_ffff - level) << 8) | bits) >>> 0;
 }
 
+/** The level that is in a precedence. */
+export function levelOf(precedence: number): number {
+  return 0xff_ffff - (precedence >>> 8);
+}
+
 /** Length of the L4 part of the kernel's key: 0 = any, 8 = the protocol, 9..24 = with bits of the port. */
 export function l4Prefix(entry: Pick<Entry, "protocol" | "portPrefix">): number {
   return entry.protocol === 0 ? 0 : 8 + entry.portPrefix;
@@ -98,6 +108,7 @@ export function samePolicy(a: PolicySet, b: PolicySet): boolean {
       entry.precedence === other.precedence &&
       entry.cookie === other.cookie &&
       entry.proxy === other.proxy &&
+      entry.requests === other.requests &&
       entry.unenforced === other.unenforced &&
       entry.byDefault === other.byDefault
     );
@@ -105,6 +116,7 @@ export function samePolicy(a: PolicySet, b: PolicySet): boolean {
   return (
     sameEntries &&
     JSON.stringify(a.provenance) === JSON.stringify(b.provenance) &&
+    JSON.stringify(a.requests) === JSON.stringify(b.requests) &&
     JSON.stringify(a.filters) === JSON.stringify(b.filters)
   );
 }

@@ -17,7 +17,7 @@ export interface Staging {
 
 type Key = Pick<DraftEntry, "protocol" | "port" | "portPrefix">;
 /** What happens to a box of flows. `identity`, precedence and key are of no meaning. */
-type Outcome = Pick<DraftEntry, "action" | "proxy" | "refs" | "unenforced" | "byDefault">;
+type Outcome = Pick<DraftEntry, "action" | "proxy" | "requests" | "refs" | "unenforced" | "byDefault">;
 type Trie = Map<number, DraftEntry>;
 
 const any = 0 as NumericIdentity;
@@ -36,6 +36,7 @@ export function overlay(direction: Direction, staging: Staging): DraftEntry[] {
       action: "audit",
       refs: byStaged ? then.refs : [...then.refs, ...staging.staged],
       ...(now.proxy === undefined ? {} : { proxy: now.proxy }),
+      ...(now.requests === undefined ? {} : { requests: now.requests }),
       ...(then.refs.length === 0 ? { byDefault: true as const } : {}),
     };
   };
@@ -65,7 +66,7 @@ function cover(
     const key = { protocol, port, portPrefix };
     const wanted = outcome(identity, key);
     if (isSame(wanted, longest(kept, key) ?? otherwise(key))) continue;
-    const { action, proxy, refs, unenforced, byDefault } = wanted;
+    const { action, proxy, requests, refs, unenforced, byDefault } = wanted;
     kept.set(keyNumber(key), {
       direction,
       identity,
@@ -74,6 +75,7 @@ function cover(
       precedence,
       refs,
       ...(proxy === undefined ? {} : { proxy }),
+      ...(requests === undefined ? {} : { requests }),
       ...(unenforced === undefined ? {} : { unenforced }),
       ...(byDefault === undefined ? {} : { byDefault }),
     });
@@ -124,6 +126,7 @@ function isSame(a: Outcome, b: Outcome): boolean {
   return (
     a.action === b.action &&
     a.proxy === b.proxy &&
+    a.requests === b.requests &&
     a.unenforced === b.unenforced &&
     a.refs.length === b.refs.length &&
     a.refs.every((ref, i) => ref === b.refs[i])
