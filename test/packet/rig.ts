@@ -25,14 +25,16 @@ import {
 } from "#datapath/linux";
 import { createTestNamespace, sweepTestPins } from "#datapath/linux/testing";
 import { cleanupDatapath, type HookName, type LoadedDatapath, loadDatapath, planObjects } from "#datapath/loader";
-import { ipv4Number } from "#datapath/maps";
+import { ipv4Number, openHttpProgramMap } from "#datapath/maps";
 import {
   createEndpointTarget,
+  createHttpPrograms,
   createIpcacheOperations,
   createNodeConfigWriter,
   createPolicySets,
   type DesiredPolicySet,
   type EndpointRow,
+  type HttpPrograms,
   type IpcacheRow,
   type NodeConfigWriter,
 } from "#datapath/reconcile";
@@ -85,6 +87,7 @@ export class DatapathRig {
   readonly proxyPort: number;
   readonly maps: LoadedDatapath["maps"];
   readonly nodeConfig: NodeConfigWriter;
+  readonly programs: HttpPrograms;
   readonly #netns: NetworkNamespace;
   readonly #programs: Readonly<Record<HookName, BpfProgram>>;
   readonly #events: RingBuffer;
@@ -131,7 +134,8 @@ export class DatapathRig {
 
     this.maps = loaded.maps;
     this.nodeConfig = createNodeConfigWriter(this.maps.node_config);
-    const sets = createPolicySets(this.maps.policy);
+    this.programs = createHttpPrograms(openHttpProgramMap(kernel.bpf, loaded.rawMaps.http_programs!));
+    const sets = createPolicySets(this.maps.policy, this.programs);
     this.#endpointTarget = createEndpointTarget({ endpoints: this.maps.endpoints, sets, nodeConfig: this.nodeConfig });
     this.#ipcache = createIpcacheOperations({ ipcache: this.maps.ipcache, nodeConfig: this.nodeConfig });
     for (const [i, { ifindex }] of this.endpoints.entries()) this.maps.ifaces.set(ifindex, (i + 1) as EndpointId);

@@ -7,8 +7,10 @@ import type { EndpointId } from "#core/model";
 import { createReconciler, type ReadableTable, type Reconciler, Table } from "#core/runtime";
 import { ensureBpffs, type Kernel, openKernel } from "#datapath/linux";
 import { type AttachMode, type LoadedDatapath, loadDatapath, planObjects } from "#datapath/loader";
+import { openHttpProgramMap } from "#datapath/maps";
 import {
   createEndpointTarget,
+  createHttpPrograms,
   createInterfaceTarget,
   createIpcacheOperations,
   createNodeConfigWriter,
@@ -16,6 +18,7 @@ import {
   createPolicySets,
   type EndpointRow,
   type EndpointTarget,
+  type HttpPrograms,
   type InterfaceRow,
   type IpcacheRow,
   type NodeConfigWriter,
@@ -32,6 +35,7 @@ export interface NodeDatapath {
   readonly loaded: LoadedDatapath;
   readonly nodeConfig: NodeConfigWriter;
   readonly sets: PolicySets;
+  readonly programs: HttpPrograms;
   readonly endpointTarget: EndpointTarget;
   readonly interfaceRows: Table<EndpointId, InterfaceRow>;
   /** Host-side index of every interface that stands. */
@@ -77,7 +81,8 @@ export async function openNodeDatapath(options: {
   const nodeConfig = createNodeConfigWriter(maps.node_config);
   // Slots may name sets that are not in the map any more, if it was recreated; nobody else's set must get such a number.
   const named = [...maps.endpoints.entries()].map(([, { policySet }]) => policySet);
-  const sets = createPolicySets(maps.policy, named);
+  const programs = createHttpPrograms(openHttpProgramMap(kernel.bpf, loaded.rawMaps.http_programs!));
+  const sets = createPolicySets(maps.policy, programs, named);
   const endpointTarget = createEndpointTarget({ endpoints: maps.endpoints, sets, nodeConfig });
 
   const nodeRows = new Table<"node", NodeRow>("node");
@@ -106,6 +111,7 @@ export async function openNodeDatapath(options: {
     loaded,
     nodeConfig,
     sets,
+    programs,
     endpointTarget,
     interfaceRows: options.interfaceRows,
     interfacesUp: interfaceTarget.up,

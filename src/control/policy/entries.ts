@@ -5,6 +5,7 @@ import { maskRange } from "./masks.ts";
 import {
   type Entry,
   type EntryAction,
+  type EntryRequests,
   type ListenerKind,
   l4Key,
   l4Prefix,
@@ -12,7 +13,7 @@ import {
   levels,
   precedenceOf,
 } from "./policy-set.ts";
-import { type EntryRequests, type Overlap, overlaps, RequestLists } from "./requests.ts";
+import { type Overlap, overlaps, RequestLists } from "./requests.ts";
 import type { RuleRef } from "./rule.ts";
 
 interface Draft {

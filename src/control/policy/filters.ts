@@ -1,15 +1,10 @@
 /** Orders -> what the proxy judges by. Complete for TCP and UDP: the proxy judges both sides of a connection, also the one without L7 rules. */
-import type { HttpRule as HttpFilterRule, L7Filter, PolicyFilter, PolicyRef } from "#contracts/proxy";
+import type { PolicyFilter } from "#contracts/proxy";
 import { type Direction, protocolNumbers } from "#core/model";
 import { listenerOf } from "./entries.ts";
 import type { DirectionGrants, Grant } from "./grants.ts";
 import { levels, precedenceOf } from "./policy-set.ts";
-import type { HttpRule, L7Rules, RuleRef } from "./rule.ts";
-
-/** A ref in the proxy's form. */
-export function toPolicyRef(ref: RuleRef, place = ref.path): PolicyRef {
-  return { kind: ref.kind, namespace: ref.namespace ?? "", name: ref.name, path: place };
-}
+import { toL7Filter, toPolicyRef } from "./proxy-form.ts";
 
 /** Makes the filters of one direction. With `audit` nothing is refused. */
 export function makeFilters(
@@ -55,15 +50,4 @@ function toFilter(grant: Grant, protocol: PolicyFilter["protocol"]): PolicyFilte
     ...(tls === undefined ? {} : { tls }),
     refs: ref === undefined ? [] : [toPolicyRef(ref)],
   };
-}
-
-/** An HTTP rule in the proxy's form. */
-export function toHttpRule({ place, ...match }: HttpRule, ref: RuleRef): HttpFilterRule {
-  return { ...match, ref: toPolicyRef(ref, place) };
-}
-
-function toL7Filter(l7: L7Rules, ref: RuleRef): L7Filter {
-  const rules = l7.rules.map(({ place, ...match }) => ({ ...match, ref: toPolicyRef(ref, place) }));
-  // One protocol in, the same out; the compiler can't see that through the map.
-  return { ...l7, rules } as L7Filter;
 }

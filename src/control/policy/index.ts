@@ -35,11 +35,17 @@ export { formatMaskedPort, type MaskedPort, maskRange } from "./masks.ts";
 export { describeIdentity, tellingLabels } from "./naming.ts";
 export { isPolicyKind, type ParsedPolicy, parsePolicy } from "./parse.ts";
 export { auditAnnotation, auditUntilAnnotation } from "./parse-audit.ts";
-export { type Entry, type EntryAction, l4Prefix, type PolicySet, precedenceOf } from "./policy-set.ts";
+export {
+  type Entry,
+  type EntryAction,
+  type EntryRequests,
+  l4Prefix,
+  type PolicySet,
+  precedenceOf,
+} from "./policy-set.ts";
 export type { ParseOptions } from "./reader.ts";
 export { type Remedy, smallestPolicy } from "./remedy.ts";
 export { type Repair, repairPolicy } from "./repair.ts";
-export type { EntryRequests } from "./requests.ts";
 export type {
   Audit,
   GroupPeer,

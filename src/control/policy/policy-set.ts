@@ -1,7 +1,6 @@
 /** What rules come to for one subject: the entries that the kernel gets, the filters that the proxy gets, and where both come from. */
-import type { L7Protocol, PolicyFilter } from "#contracts/proxy";
+import type { HttpRule, L7Protocol, PolicyFilter } from "#contracts/proxy";
 import type { Direction, NumericIdentity } from "#core/model";
-import type { EntryRequests } from "./requests.ts";
 import type { RuleRef } from "./rule.ts";
 
 /** What an entry orders. `audit`: would be denied; let through and reported. */
@@ -35,6 +34,13 @@ export interface Entry {
   /** With `audit`: no rule denies it, but staged ones would deny by default. The cookie names them. */
   readonly byDefault?: true;
 }
+
+/** The requests that pass on the connections of an entry. */
+export type EntryRequests =
+  /** Those that one of the rules matches, in the order in which they are asked. */
+  | { readonly kind: "rules"; readonly rules: readonly HttpRule[] }
+  /** Only the proxy can tell; a clause such as "its rules limit rates". */
+  | { readonly kind: "proxy"; readonly reason: string };
 
 /** The complete policy of a subject; immutable. Subjects to which the same rules apply share one. */
 export interface PolicySet {

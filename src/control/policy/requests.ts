@@ -4,16 +4,10 @@
  */
 import type { HttpRule } from "#contracts/proxy";
 import type { NumericIdentity } from "#core/model";
-import { toHttpRule, toPolicyRef } from "./filters.ts";
 import type { Grant } from "./grants.ts";
 import { type MaskedPort, maskRange } from "./masks.ts";
-
-/** The requests that pass on the connections of an entry. */
-export type EntryRequests =
-  /** Those that one of the rules matches, in the order in which they are asked. */
-  | { readonly kind: "rules"; readonly rules: readonly HttpRule[] }
-  /** Only the proxy can tell; a clause such as "its rules limit rates". */
-  | { readonly kind: "proxy"; readonly reason: string };
+import type { EntryRequests } from "./policy-set.ts";
+import { toHttpRule, toPolicyRef } from "./proxy-form.ts";
 
 /** A place among the entries that an overlap of two orders needs. */
 export interface Overlap extends MaskedPort {

@@ -4,6 +4,7 @@
  */
 export { type DatapathMaps, type MapName, mapDefinitions, openDatapathMaps } from "./definitions.ts";
 export type { DescribedEntry } from "./describe.ts";
+export { type HttpProgramMap, openHttpProgramMap } from "./http-programs.ts";
 export {
   decodePolicyKey,
   ipcacheKey,

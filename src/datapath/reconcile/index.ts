@@ -6,6 +6,7 @@
 export type { HookDoor, HookName, MapDoor } from "./doors.ts";
 export { createEndpointTarget, type EndpointRow, type EndpointTarget, type RealisedEndpoint } from "./endpoints.ts";
 export { createNodeConfigWriter, type NodeConfigWriter } from "./epoch.ts";
+export { createHttpPrograms, type HttpProgram, type HttpPrograms } from "./http-programs.ts";
 export { createInterfaceTarget, type InterfaceRow, type InterfaceTarget } from "./interfaces.ts";
 export { createIpcacheOperations, type IpcacheRow } from "./ipcache.ts";
 export { createNodeOperations, type NodeRow, proxyRouteTable, removeNodeTraces } from "./node.ts";

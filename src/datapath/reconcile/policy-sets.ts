@@ -4,11 +4,15 @@ import { type PolicyEntry, type PolicyKey, policyEntryCodec, policyKeyCodec } fr
 import type { PolicySetId } from "#core/model";
 import { TsiliumError } from "#core/runtime";
 import type { MapDoor } from "./doors.ts";
+import type { HttpProgram, HttpPrograms } from "./http-programs.ts";
 
 /** One entry of a set, without the set's number. */
 export interface PolicySetEntry {
   readonly key: Omit<PolicyKey, "set">;
+  /** Its program is that of `http`. */
   readonly value: PolicyEntry;
+  /** Judges the requests in the kernel, if that has room for it; absent: the proxy does. */
+  readonly http?: HttpProgram;
 }
 
 /** A complete set of entries. Treat as immutable: its content is computed once per object. */
@@ -33,19 +37,33 @@ export interface PolicySets {
 interface HeldSet {
   readonly content: string;
   readonly keys: readonly PolicyKey[];
+  readonly programs: ReadonlySet<number>;
   /** Undefined for a set of an earlier agent that nobody has claimed yet. */
   reasons: string | undefined;
 }
 
-/** Takes over the sets that the kernel holds already. `named`: numbers that something still names, whether or not the map holds them. */
-export function createPolicySets(map: MapDoor<PolicyKey, PolicyEntry>, named: readonly PolicySetId[] = []): PolicySets {
+/**
+ * Takes over the sets that the kernel holds already. `named`: numbers that something still names, whether or not the map holds
+ * them. The programs that entries name are written before them, and let go of after them.
+ */
+export function createPolicySets(
+  map: MapDoor<PolicyKey, PolicyEntry>,
+  programs: Pick<HttpPrograms, "acquire" | "use">,
+  named: readonly PolicySetId[] = [],
+): PolicySets {
   const held = new Map<PolicySetId, HeldSet>();
   const byContent = new Map<string, Set<PolicySetId>>();
   let used = 0;
   let last = named.reduce((highest, id) => Math.max(highest, id), 0);
 
-  const keep = (id: PolicySetId, content: string, keys: readonly PolicyKey[], reasons: string | undefined) => {
-    held.set(id, { content, keys, reasons });
+  const keep = (
+    id: PolicySetId,
+    content: string,
+    entries: readonly PolicySetEntry[],
+    reasons: string | undefined,
+  ): void => {
+    const keys = entries.map(({ key }) => ({ ...key, set: id }));
+    held.set(id, { content, keys, programs: new Set(entries.map(({ value }) => value.httpProgram)), reasons });
     const equal = byContent.get(content);
     if (equal) equal.add(id);
     else byContent.set(content, new Set([id]));
@@ -59,13 +77,24 @@ export function createPolicySets(map: MapDoor<PolicyKey, PolicyEntry>, named: re
     if (entries) entries.push({ key, value });
     else found.set(set, [{ key, value }]);
   }
-  for (const [id, entries] of found)
-    keep(
-      id,
-      contentOf({ entries }),
-      entries.map(({ key }) => ({ ...key, set: id })),
-      undefined,
-    );
+  const useHeldPrograms = () => programs.use(new Set([...held.values()].flatMap((set) => [...set.programs])));
+  for (const [id, entries] of found) keep(id, contentOf(entries), entries, undefined);
+  useHeldPrograms();
+
+  /** Entries with the numbers of their programs. */
+  const resolved = ({ entries }: DesiredPolicySet): readonly PolicySetEntry[] => {
+    if (!entries.some(({ http }) => http !== undefined)) return entries;
+    const numbers = new Map<HttpProgram, number>();
+    const numberOf = (program: HttpProgram): number => {
+      const number = numbers.get(program) ?? programs.acquire(program) ?? 0;
+      numbers.set(program, number);
+      return number;
+    };
+    return entries.map(({ key, value, http }) => ({
+      key,
+      value: http === undefined ? value : { ...value, httpProgram: numberOf(http) },
+    }));
+  };
 
   /** A held set with equal entries for the same reasons; one whose reasons are not known yet is claimed. */
   const find = (content: string, reasons: string): PolicySetId | undefined => {
@@ -79,7 +108,8 @@ export function createPolicySets(map: MapDoor<PolicyKey, PolicyEntry>, named: re
 
   return {
     acquire(set) {
-      const content = contentOf(set);
+      const entries = resolved(set);
+      const content = contentOf(entries);
       const reasons = set.reasons ?? "";
       const known = find(content, reasons);
       if (known !== undefined) return known;
@@ -92,7 +122,7 @@ export function createPolicySets(map: MapDoor<PolicyKey, PolicyEntry>, named: re
         );
       }
       const id = nextNumber();
-      const rows = set.entries.map(({ key, value }) => [{ ...key, set: id }, value] as const);
+      const rows = entries.map(({ key, value }) => [{ ...key, set: id }, value] as const);
       const keys = rows.map(([key]) => key);
       try {
         map.setAll(rows);
@@ -101,7 +131,7 @@ export function createPolicySets(map: MapDoor<PolicyKey, PolicyEntry>, named: re
         map.deleteAll(keys);
         throw error;
       }
-      keep(id, content, keys, reasons);
+      keep(id, content, entries, reasons);
       return id;
     },
     collect(inUse) {
@@ -114,6 +144,7 @@ export function createPolicySets(map: MapDoor<PolicyKey, PolicyEntry>, named: re
         equal?.delete(id);
         if (equal?.size === 0) byContent.delete(content);
       }
+      useHeldPrograms();
     },
     get used() {
       return used;
@@ -134,7 +165,7 @@ export function createPolicySets(map: MapDoor<PolicyKey, PolicyEntry>, named: re
 const contents = new WeakMap<readonly PolicySetEntry[], string>();
 
 /** Equal for sets with equal entries, in whatever order. */
-function contentOf({ entries }: DesiredPolicySet): string {
+function contentOf(entries: readonly PolicySetEntry[]): string {
   const known = contents.get(entries);
   if (known !== undefined) return known;
   const size = policyKeyCodec.size + policyEntryCodec.size;

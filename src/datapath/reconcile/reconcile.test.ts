@@ -82,7 +82,7 @@ function world(capacity = 100) {
   const table = new Table<EndpointId, EndpointRow>("endpoints");
   const start = () => {
     const nodeConfig = createNodeConfigWriter(maps.nodeConfig);
-    const sets = createPolicySets(maps.policy);
+    const sets = createPolicySets(maps.policy, { acquire: () => undefined, use: () => undefined });
     const target = createEndpointTarget({ endpoints: maps.endpoints, sets, nodeConfig });
     return { nodeConfig, sets, target, reconciler: createReconciler({ table, operations: target.operations }) };
   };
