@@ -6,27 +6,11 @@
 import type { ChildProcess } from "node:child_process";
 import { TestNode } from "../e2e/node.ts";
 import { type Bench, type BenchContext, compared, type Figure, quantile } from "./figure.ts";
-import {
-  churnSysctls,
-  type LoadMode,
-  type LoadResult,
-  loadGenerator,
-  pin,
-  RoutedPair,
-  runClient,
-  startServer,
-} from "./routed-pair.ts";
-import { rulesPolicy } from "./workload-policies.ts";
+import { type LoadResult, RoutedPair } from "./routed-pair.ts";
+import { type Path, workloadPath } from "./workload-path.ts";
 
 /** Many short rounds: a disturbance spoils one round of one path, and the median forgets it. */
 const rounds = 9;
-const port = 5000;
-
-/** Something to measure through: the plain pair, or a pair of workloads. */
-interface Path {
-  readonly name: string;
-  measure(mode: LoadMode, seconds: number, family: 4 | 6): LoadResult;
-}
 
 /** The benchmark; about 80 seconds with the default duration. */
 export const bench: Bench = {
@@ -39,7 +23,10 @@ export const bench: Bench = {
       await routed.open();
       node = await TestNode.start();
       const paths: Path[] = [{ name: "routed veth", measure: (mode, s, family) => routed.measure(mode, s, family) }];
-      for (const rules of [0, 10, 1000]) paths.push(await workloadPath(node, rules, servers));
+      for (const rules of [0, 10, 1000]) {
+        const name = rules === 0 ? "tsilium without policy" : `tsilium with ${rules} rules`;
+        paths.push(await workloadPath(node, { name, tag: String(rules), rules }, servers));
+      }
       return [...measureAll(paths, context), await exported(node)];
     } finally {
       for (const server of servers) server.kill("SIGKILL");
@@ -109,39 +96,4 @@ async function exported(node: TestNode): Promise<Figure> {
   const [seen, lost] = [sum("hubble_flows_processed_total"), sum("hubble_lost_events_total")];
   const share = (100 * seen) / (seen + lost);
   return { name: "verdicts that reached the observer", value: share, unit: "%", goal: ">= 100 %", met: lost === 0 };
-}
-
-/** Two workloads with as many rules at each end; the rule that lets them talk is the last one. */
-async function workloadPath(node: TestNode, rules: number, servers: ChildProcess[]): Promise<Path> {
-  const [client, server] = await Promise.all(
-    ["client", "server"].map((name) =>
-      node.client.createWorkload({ name: `${name}-${rules}`, labels: { app: `${name}-${rules}` }, keep: true }),
-    ),
-  );
-  if (!client || !server) throw new Error("a workload is missing");
-  const inside = (netns: string) => ["nsenter", `--net=/run/netns/${netns}`];
-  for (const { netnsName } of [client, server])
-    node.exec("nsenter", `--net=/run/netns/${netnsName}`, "sysctl", "-qw", ...churnSysctls);
-  if (rules > 0)
-    for (const [selects, direction, peer] of [
-      [`server-${rules}`, "ingress", `client-${rules}`],
-      [`client-${rules}`, "egress", `server-${rules}`],
-    ] as const)
-      await node.apply(JSON.stringify(rulesPolicy({ name: selects, selects, direction, peer, port, rules })));
-  servers.push(await startServer([...inside(server.netnsName), ...pin, loadGenerator(), "server", String(port)]));
-  return {
-    name: rules === 0 ? "tsilium without policy" : `tsilium with ${rules} rules`,
-    measure(mode, seconds, family) {
-      const address = server.ips[family === 4 ? 0 : 1] ?? "";
-      return runClient([
-        ...inside(client.netnsName),
-        ...pin,
-        loadGenerator(),
-        mode,
-        address,
-        String(port),
-        String(seconds),
-      ]);
-    },
-  };
 }

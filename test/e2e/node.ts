@@ -262,7 +262,7 @@ export class TestNode {
   async workload(
     name: string,
     labels: Readonly<Record<string, string>> = { app: name },
-    more: Pick<CreateWorkload, "namespace" | "serviceAccount"> = {},
+    more: Pick<CreateWorkload, "namespace" | "serviceAccount" | "annotations"> = {},
   ): Promise<TestWorkload> {
     const workload = await this.client.createWorkload({ name, labels, ...more, keep: true });
     const peer = await startPeer(workload.netnsName, workload.cgroupProcsPath);

@@ -75,5 +75,6 @@ enum helper_site {
 	SITE_CHANGE_TYPE = 9,
 	SITE_SK_ASSIGN = 10,      /* the listener's socket was refused */
 	SITE_CLONE = 11,          /* no memory for the packet that would have ended a lingering socket of the proxy */
-	SITE_COUNT = 12,
+	SITE_SOCK_HASH = 12,      /* socket not entered for redirect; its connection goes by TCP */
+	SITE_COUNT = 13,
 };

@@ -4,9 +4,16 @@ import { join } from "node:path";
 import { endpointOfInterface } from "#control/endpoint";
 import type { NodePlan } from "#control/node";
 import type { EndpointId } from "#core/model";
-import { createReconciler, type ReadableTable, type Reconciler, Table } from "#core/runtime";
+import { createReconciler, errorMessage, type ReadableTable, type Reconciler, Table } from "#core/runtime";
 import { ensureBpffs, type Kernel, openKernel } from "#datapath/linux";
-import { type AttachMode, type LoadedDatapath, loadDatapath, planObjects } from "#datapath/loader";
+import {
+  type AttachMode,
+  isSocketRedirectAttached,
+  type LoadedDatapath,
+  loadDatapath,
+  openSocketRedirect,
+  planObjects,
+} from "#datapath/loader";
 import { openHttpProgramMap } from "#datapath/maps";
 import {
   createEndpointTarget,
@@ -16,6 +23,7 @@ import {
   createNodeConfigWriter,
   createNodeOperations,
   createPolicySets,
+  createSocketRedirectOperations,
   type EndpointRow,
   type EndpointTarget,
   type HttpPrograms,
@@ -24,6 +32,7 @@ import {
   type NodeConfigWriter,
   type NodeRow,
   type PolicySets,
+  type SocketRedirectRow,
 } from "#datapath/reconcile";
 
 /** Where the compiled programs lie, in a checkout and in the package. */
@@ -42,6 +51,10 @@ export interface NodeDatapath {
   readonly interfacesUp: ReadableTable<EndpointId, number>;
   readonly interfaces: Reconciler<EndpointId>;
   readonly node: Reconciler<"node">;
+  /** Endpoints that want socket redirect. */
+  readonly socketRows: Table<EndpointId, SocketRedirectRow>;
+  /** Why this kernel has no socket redirect; undefined when it has, or nobody wants it yet. */
+  readonly socketRedirectProblem: string | undefined;
   setNode(plan: NodePlan): void;
   /** Looks for what others have undone of the node's and the endpoints' interfaces and routes, and has it made again; returns the endpoints. */
   repair(): readonly EndpointId[];
@@ -61,6 +74,8 @@ export async function openNodeDatapath(options: {
   readonly interfaceRows: Table<EndpointId, InterfaceRow>;
   readonly policyMapMax?: number;
   readonly attach?: AttachMode;
+  /** Where cgroup2 is mounted. */
+  readonly cgroupMount: string;
 }): Promise<NodeDatapath> {
   ensureBpffs();
   mkdirSync(options.bpfDir, { recursive: true });
@@ -105,6 +120,8 @@ export async function openNodeDatapath(options: {
   const interfaces = createReconciler({ table: options.interfaceRows, operations: interfaceTarget.operations });
   await interfaces.settled();
 
+  const sockets = startSocketRedirect(kernel, loaded, options);
+
   const policy: { close(): void }[] = [];
   return {
     kernel,
@@ -117,6 +134,10 @@ export async function openNodeDatapath(options: {
     interfacesUp: interfaceTarget.up,
     interfaces,
     node,
+    socketRows: sockets.rows,
+    get socketRedirectProblem() {
+      return sockets.problem;
+    },
     setNode,
     repair() {
       // The node's part is a handful of requests, all of which may be repeated: cheaper made than compared.
@@ -135,8 +156,48 @@ export async function openNodeDatapath(options: {
       return { endpoints, ipcache };
     },
     close() {
-      for (const reconciler of [node, interfaces, ...policy]) reconciler.close();
+      for (const part of [node, interfaces, sockets, ...policy]) part.close();
       loaded.close();
+    },
+  };
+}
+
+interface RunningSocketRedirect {
+  readonly rows: Table<EndpointId, SocketRedirectRow>;
+  readonly problem: string | undefined;
+  close(): void;
+}
+
+/** Loads the socket programs when the first endpoint wants them: most nodes never need them, and some kernels can't. */
+function startSocketRedirect(
+  kernel: Kernel,
+  { rawMaps }: LoadedDatapath,
+  { bpfDir: directory, cgroupMount: cgroup }: { readonly bpfDir: string; readonly cgroupMount: string },
+): RunningSocketRedirect {
+  const rows = new Table<EndpointId, SocketRedirectRow>("socket redirect");
+  const opened: { close(): void }[] = [];
+  let problem: string | undefined;
+  const open = () => {
+    if (opened.length > 0 || problem !== undefined) return;
+    try {
+      const redirect = openSocketRedirect({ kernel, objectDirectory, directory, rawMaps, cgroup });
+      opened.push(redirect);
+      const operations = createSocketRedirectOperations({ kernel, redirect });
+      opened.unshift(createReconciler({ table: rows, operations }));
+    } catch (error) {
+      problem = errorMessage(error);
+    }
+  };
+  // What an earlier agent has attached must follow this one's rows, even if there are none.
+  if (isSocketRedirectAttached(kernel, directory)) open();
+  rows.watch(open);
+  return {
+    rows,
+    get problem() {
+      return problem;
+    },
+    close() {
+      for (const one of opened) one.close();
     },
   };
 }

@@ -57,6 +57,8 @@ export interface NodeAgent {
   close(): Promise<void>;
 }
 
+/** On a pod: its TCP connections to other such pods of the node are short-cut from socket to socket. */
+const socketRedirectAnnotation = "tsilium.io/socket-redirect";
 /** How often the node's own addresses and devices are looked at. */
 const nodeWatchMs = 5000;
 const sweepMs = 15_000;
@@ -89,6 +91,7 @@ export async function openNodeAgent(
   let plan!: NodePlan;
   const datapath = await openNodeDatapath({
     bpfDir: paths.bpfDir,
+    cgroupMount: cgroupMount(),
     interfaceRows,
     ...(options.policyMapMax !== undefined && { policyMapMax: options.policyMapMax }),
     ...(options.attach !== undefined && { attach: options.attach }),
@@ -206,7 +209,10 @@ export async function openNodeAgent(
     const wanted: Labels[] = [];
     for (const endpoint of [...store.table.values()]) {
       const pod = podOf(endpoint);
-      if (pod) store.advance(endpoint.id, { kind: "labelled", labels: identityLabels(pod) });
+      if (pod) {
+        store.advance(endpoint.id, { kind: "labelled", labels: identityLabels(pod) });
+        wantSocketRedirect(endpoint, pod);
+      }
       const { labels } = store.table.get(endpoint.id)!;
       if (labels) wanted.push(labels);
     }
@@ -215,6 +221,13 @@ export async function openNodeAgent(
       const identity = labels && identities.find(labels);
       if (labels && identity) store.advance(id, { kind: "identified", labels, identity: identity.id });
     }
+  }
+
+  function wantSocketRedirect({ id, netnsPath }: Endpoint, pod: Pod): void {
+    const wanted = options.socketRedirect || pod.metadata.annotations?.[socketRedirectAnnotation] === "true";
+    if (wanted === (datapath.socketRows.get(id) !== undefined)) return;
+    if (wanted) datapath.socketRows.set(id, { netnsPath });
+    else datapath.socketRows.delete(id);
   }
 
   datapath.interfacesUp.watch((changes) => {
@@ -266,6 +279,7 @@ export async function openNodeAgent(
     enforcement.touch();
     if (targets) await enforcement.settled(connectMs);
     interfaceRows.delete(id);
+    datapath.socketRows.delete(id);
     await datapath.interfaces.settled();
     const problem = problemOf(datapath.interfaces, id);
     if (problem)

@@ -196,6 +196,7 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
         ? { name: "policy", state: agent.waitingFor === undefined ? "ok" : "starting" }
         : { name: "policy", state: "degraded", message: firstOf(refused.map(refusal)) },
       proxyComponent(),
+      socketRedirectComponent(),
       ...facts.components(),
     ];
   }
@@ -210,6 +211,15 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
       failed: "failed",
     } as const;
     return { name: "proxy", state: words[state], ...(message !== undefined && { message }) };
+  }
+
+  function socketRedirectComponent(): ComponentStatus {
+    const { size } = datapath.socketRows;
+    const name = "socket-redirect";
+    const problem = datapath.socketRedirectProblem;
+    if (problem !== undefined)
+      return { name, state: "degraded", message: `not possible here, TCP is used: ${problem}` };
+    return size === 0 ? { name, state: "off" } : { name, state: "ok", message: `for ${size} endpoints` };
   }
 
   function status(): AgentStatus {

@@ -26,6 +26,8 @@ export interface AgentOptions {
   readonly policyMapMax?: number;
   /** How programs are attached; found out without it. */
   readonly attach?: AttachMode;
+  /** Socket redirect for every endpoint, not only for those whose pods ask for it. */
+  readonly socketRedirect: boolean;
   /** Whether the L7 proxy may be started. */
   readonly proxy: boolean;
 }
@@ -43,6 +45,7 @@ export const agentUsage = `usage: tsilium agent [options]
   --policy-audit           let through what would be denied, and report it with verdict AUDIT
   --policy-map-max N       entries that all policies together may have in the kernel (default 1048576)
   --attach tcx|clsact      how programs are attached to devices (default: TCX where this kernel has it)
+  --socket-redirect        short-cut TCP between all workloads of this node, not only those annotated for it
   --no-masquerade          leave source addresses alone on the way to the world
   --no-proxy               do not start the L7 proxy: connections that need it are dropped
 `;
@@ -94,6 +97,7 @@ export function parseAgentOptions(
     audit: values["policy-audit"],
     ...(policyMapMax !== undefined && { policyMapMax: Number(policyMapMax) }),
     ...(attach !== undefined && { attach }),
+    socketRedirect: values["socket-redirect"],
     proxy: !values["no-proxy"],
   };
 }
@@ -119,6 +123,7 @@ function read(argv: readonly string[]) {
         "policy-audit": { type: "boolean", default: false },
         "policy-map-max": { type: "string" },
         attach: { type: "string" },
+        "socket-redirect": { type: "boolean", default: false },
         "no-masquerade": { type: "boolean", default: false },
         "no-proxy": { type: "boolean", default: false },
       },

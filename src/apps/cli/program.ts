@@ -96,6 +96,7 @@ export function createProgram(finish: Finish, registerObserve?: (program: Comman
         "how programs are attached to devices; without it, TCX where this kernel has it",
       ).choices(["tcx", "clsact"]),
     )
+    .option("--socket-redirect", "short-cut TCP between all workloads of this node, not only those annotated for it")
     .option("--keep", "on Ctrl-C leave enforcement and workloads in place, for a restart")
     .option("-v, --verbose", "show what the programs log, not only warnings")
     .action(does(async (flags) => (await import("#apps/standalone")).up(flags)));
@@ -139,6 +140,9 @@ export function createProgram(finish: Finish, registerObserve?: (program: Comman
     .option("--name <name>", "name of its Pod; without it, made from the command")
     .addOption(namespaceFlag())
     .addOption(new Option("-l, --label <key=value>", "label (repeatable)").argParser(parsed(collectPair("--label"))))
+    .addOption(
+      new Option("--annotation <key=value>", "annotation (repeatable)").argParser(parsed(collectPair("--annotation"))),
+    )
     .option("--service-account <name>", "service account", "default")
     .addOption(envFlag())
     .option("-d, --detach", "run in the background; prints addresses, pid and the file with the output")

@@ -19,6 +19,7 @@ export interface UpFlags {
   readonly policyAudit?: boolean;
   readonly policyMapMax?: string;
   readonly attach?: string;
+  readonly socketRedirect?: boolean;
   readonly masquerade: boolean;
   readonly keep?: boolean;
   readonly verbose?: boolean;
@@ -149,6 +150,7 @@ function agentArguments(flags: UpFlags): string[] {
   ];
   const args = given.flatMap(([flag, value]) => (value === undefined ? [] : [flag, value]));
   if (flags.policyAudit) args.push("--policy-audit");
+  if (flags.socketRedirect) args.push("--socket-redirect");
   if (!flags.masquerade) args.push("--no-masquerade");
   return args;
 }

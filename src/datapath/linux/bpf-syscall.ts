@@ -10,6 +10,7 @@ export const Command = {
   PROG_LOAD: 5,
   OBJ_PIN: 6,
   OBJ_GET: 7,
+  PROG_ATTACH: 8,
   PROG_TEST_RUN: 10,
   OBJ_GET_INFO_BY_FD: 15,
   PROG_QUERY: 16,

@@ -188,6 +188,7 @@ export function createFakeBpf(network: FakeNetwork, objects: Readonly<Record<str
       else programs.push(link);
       return target.kind === "clsact" ? { ...handle(link), id: 0, pin: () => undefined } : handle(link);
     },
+    attachToSockets: () => undefined, // no sockets here that could send
     attached(target) {
       if (target.kind !== "tcx" && target.kind !== "clsact" && target.kind !== "xdp")
         throw kernelError(`query a ${target.kind} hook`, ENOTSUP);

@@ -74,6 +74,10 @@ export class FakeNamespace implements NetworkNamespace {
     this.#addDevice({ name: "lo", mtu: 65536 }, "");
   }
 
+  cookie(): bigint {
+    return this.inode;
+  }
+
   run<T>(action: () => T): T {
     const result = this.#network.enter(this, action);
     if (result instanceof Promise)

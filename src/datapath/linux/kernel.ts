@@ -37,6 +37,8 @@ export const MapType = {
   LPM_TRIE: 11,
   HASH_OF_MAPS: 13,
   SOCKMAP: 15,
+  SOCKHASH: 18,
+  SK_STORAGE: 24,
   RINGBUF: 27,
 } as const;
 /** A map type's number; may be one without a name here. */
@@ -76,6 +78,8 @@ export interface Bpf {
   loadObject(path: string, options?: LoadOptions): LoadedObject;
   /** Attaches; the result vanishes with its last holder (this process, or a pin). One program can't be on a TCX hook twice. */
   attach(program: BpfProgram, target: AttachTarget): BpfLink;
+  /** Makes the program judge what sockets in a socket map send (sk_msg). It stays as long as the map, in the place of an earlier one. */
+  attachToSockets(program: BpfProgram, map: BpfMap): void;
   /** Programs on a hook in the order in which they run, whoever attached them. Only TCX, clsact and XDP hooks can be asked. */
   attached(target: AttachTarget): readonly AttachedProgram[];
   openRingBuffer(map: BpfMap): RingBuffer;
@@ -242,6 +246,8 @@ export interface NetworkNamespace {
   readonly fd: number;
   /** Inode number: equal for two handles of one namespace. */
   readonly inode: bigint;
+  /** What programs see of it (bpf_get_netns_cookie): never the same number for another one until the next boot. */
+  cookie(): bigint;
   /** Runs synchronous code inside; an async function is refused, because its second half would run outside. */
   run<T>(action: () => T): T;
   /** `net.ipv4.ip_forward`; throws when there is no such setting. */

@@ -1,7 +1,8 @@
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { bpf, Command, cString, type Field, objectInfo, pin, struct, tryBpf } from "./bpf-syscall.ts";
 import { kernelError } from "./errors.ts";
-import type { AttachedProgram, AttachTarget, BpfLink, BpfProgram } from "./kernel.ts";
+import type { AttachedProgram, AttachTarget, BpfLink, BpfMap, BpfProgram } from "./kernel.ts";
+import type { RealMap } from "./map.ts";
 import { checked, libbpf, libc, syscallNumber, withLibbpfMessages } from "./native.ts";
 import { filterPrograms } from "./netlink.ts";
 import { programName, type RealProgram } from "./program.ts";
@@ -60,6 +61,13 @@ export function attach(program: BpfProgram, target: AttachTarget): BpfLink {
     case "clsact":
       return ClsactFilter.attach(program as RealProgram, target);
   }
+}
+
+/** See `Bpf.attachToSockets`. Not by a link: those of socket maps came with 6.10. */
+export function attachToSockets(program: BpfProgram, map: BpfMap): void {
+  const SK_MSG_VERDICT = 7;
+  const attr = struct(16, [[0, "u32", (map as RealMap).fd], [4, "u32", (program as RealProgram).fd], [8, "u32", SK_MSG_VERDICT]]); // biome-ignore format: one struct
+  bpf(Command.PROG_ATTACH, attr, `attach program ${program.name} to the sockets of map ${map.spec.name}`);
 }
 
 /** The link pinned there. */

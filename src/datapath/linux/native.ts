@@ -56,6 +56,7 @@ export const libc = {
   listen: c("int listen(int fd, int backlog)"),
   connect: c("int connect(int fd, const void *address, uint length)"),
   getsockname: c("int getsockname(int fd, void *address, void *length)"),
+  getsockopt: c("int getsockopt(int fd, int level, int name, void *value, void *length)"),
   setsockopt: c("int setsockopt(int fd, int level, int name, const void *value, uint length)"),
   send: c("long send(int fd, const void *data, size_t length, int flags)"),
   recv: c("long recv(int fd, void *data, size_t length, int flags)"),

@@ -52,6 +52,10 @@ class RealNamespace implements NetworkNamespace {
     }
   }
 
+  cookie(): bigint {
+    return this.run(netnsCookie);
+  }
+
   readSysctl(name: string): string {
     return this.run(() => sysctl(name, "read", (path) => readFileSync(path, "utf8").trim()));
   }
@@ -62,6 +66,21 @@ class RealNamespace implements NetworkNamespace {
 
   close(): void {
     closeSync(this.fd);
+  }
+}
+
+/** Of the namespace in which it is called; Linux 5.12. */
+function netnsCookie(): bigint {
+  const [AF_UNIX, SOCK_DGRAM_CLOEXEC] = [1, 2 | 0o2000000];
+  const [SOL_SOCKET, SO_NETNS_COOKIE] = [1, 71];
+  const what = "ask for a network namespace's cookie";
+  const fd = checked(libc.socket(AF_UNIX, SOCK_DGRAM_CLOEXEC, 0), what);
+  try {
+    const value = Buffer.alloc(8);
+    checked(libc.getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, value, Uint32Array.of(value.length)), what);
+    return value.readBigUInt64LE();
+  } finally {
+    libc.close(fd);
   }
 }
 

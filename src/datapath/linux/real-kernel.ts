@@ -2,7 +2,7 @@ import { readdirSync, readlinkSync, rmSync } from "node:fs";
 import { openPin } from "./bpf-syscall.ts";
 import { kernelError } from "./errors.ts";
 import type { Bpf, Kernel } from "./kernel.ts";
-import { attach, attached, openLink } from "./link.ts";
+import { attach, attached, attachToSockets, openLink } from "./link.ts";
 import { mapsIn, RealMap } from "./map.ts";
 import { libc } from "./native.ts";
 import { openNetlink } from "./netlink.ts";
@@ -52,6 +52,7 @@ const bpf: Bpf = {
   inspectObject,
   loadObject,
   attach,
+  attachToSockets,
   attached,
   openRingBuffer: (map) => new RealRingBuffer(map as RealMap),
   setTailCall: (map, index, program) => map.update(bytesOf(index), bytesOf((program as RealProgram).fd)),

@@ -12,3 +12,4 @@ export {
   loadDatapath,
 } from "./load.ts";
 export { type HookName, type ObjectPlan, planObjects } from "./plan.ts";
+export { isSocketRedirectAttached, openSocketRedirect, type SocketRedirect } from "./socket-redirect.ts";

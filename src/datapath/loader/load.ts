@@ -4,6 +4,7 @@ import { type DatapathMaps, openDatapathMaps } from "#datapath/maps";
 import { type AttachMode, type Attachments, attachedDevices, createAttachments, detachDevice } from "./attachments.ts";
 import { adoptMaps } from "./map-store.ts";
 import { type HookName, type ObjectPlan, type StageName, stages } from "./plan.ts";
+import { detachSocketRedirect } from "./socket-redirect.ts";
 
 /** The datapath in the kernel. Closing it changes nothing there: enforcement goes on. */
 export interface LoadedDatapath {
@@ -119,6 +120,7 @@ export function cleanupDatapath(kernel: Kernel, directory: string): CleanupRepor
     maps: kernel.bpf.pinned(`${directory}/maps`),
   };
   for (const device of report.devices) detachDevice(kernel, `${directory}/links`, device);
+  detachSocketRedirect(kernel, directory);
   kernel.bpf.unpin(directory);
   return report;
 }

@@ -148,6 +148,23 @@ export const mapDefinitions = {
   }),
 } as const;
 
+/** Endpoint that wants socket redirect -> cookie of its namespace. Apart from the others: not every kernel can load its programs. */
+export type SocketNetns = TypedMap<number, bigint>;
+
+/** Puts codecs before that map. */
+export const socketNetnsMap = (map: BpfMap): SocketNetns =>
+  openTypedMap(map, {
+    name: "socket_netns",
+    type: MapType.HASH,
+    key: u32,
+    value: u64,
+    purpose: "endpoint that wants socket redirect -> cookie of its network namespace",
+    writer: "agent",
+    reader: "socket programs, once per connection",
+    whenFull: "the endpoint's connections go by TCP",
+    describe: (endpoint, cookie) => ({ key: { endpoint }, value: { cookie: String(cookie) } }),
+  });
+
 /** A map with typed rows, by its kernel name. */
 export type MapName = keyof typeof mapDefinitions;
 

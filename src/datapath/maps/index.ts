@@ -2,7 +2,14 @@
  * The datapath's maps with decoded keys and values: name, codecs, who writes, who reads, what happens when full.
  * @module
  */
-export { type DatapathMaps, type MapName, mapDefinitions, openDatapathMaps } from "./definitions.ts";
+export {
+  type DatapathMaps,
+  type MapName,
+  mapDefinitions,
+  openDatapathMaps,
+  type SocketNetns,
+  socketNetnsMap,
+} from "./definitions.ts";
 export type { DescribedEntry } from "./describe.ts";
 export { type HttpProgramMap, openHttpProgramMap } from "./http-programs.ts";
 export {

@@ -11,4 +11,9 @@ export { createInterfaceTarget, type InterfaceRow, type InterfaceTarget } from "
 export { createIpcacheOperations, type IpcacheRow } from "./ipcache.ts";
 export { createNodeOperations, type NodeRow, proxyRouteTable, removeNodeTraces } from "./node.ts";
 export { createPolicySets, type DesiredPolicySet, type PolicySetEntry, type PolicySets } from "./policy-sets.ts";
+export {
+  createSocketRedirectOperations,
+  type SocketRedirectDoor,
+  type SocketRedirectRow,
+} from "./socket-redirect.ts";
 export { type SliceDoor, type Sweeper, type SweepResult, startSweeper, sweepMap } from "./sweep.ts";

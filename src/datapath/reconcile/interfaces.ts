@@ -5,6 +5,7 @@ import { type Operations, Table, TsiliumError } from "#core/runtime";
 import type { Kernel, Link, NetworkChange, NetworkNamespace } from "#datapath/linux";
 import { macBytes } from "./bytes.ts";
 import type { HookDoor, MapDoor } from "./doors.ts";
+import { openNamespace } from "./namespace.ts";
 
 /** An endpoint's pair of interfaces. */
 export interface InterfaceRow {
@@ -232,20 +233,4 @@ function sameMac(link: Link, mac: string): boolean {
 function mustFind(link: Link | undefined, name: string): Link {
   if (!link) throw new TsiliumError("INTERFACE_GONE", `the interface ${name} vanished while it was being set up`);
   return link;
-}
-
-/** The namespace at a path: one of /run/netns by its name, one of a process by its pid. */
-function openNamespace(kernel: Kernel, path: string): NetworkNamespace {
-  const named = /^\/(?:var\/)?run\/netns\/([^/]+)$/.exec(path);
-  const ofProcess = /^\/proc\/([0-9]+)\/ns\/net$/.exec(path);
-  const namespace = named
-    ? kernel.netns.open(named[1]!)
-    : ofProcess
-      ? kernel.netns.ofProcess(Number(ofProcess[1]))
-      : undefined;
-  if (!namespace)
-    throw new TsiliumError("NETNS_GONE", `there is no network namespace at ${path}: the workload has probably ended`, {
-      details: { path },
-    });
-  return namespace;
 }

@@ -14,6 +14,7 @@ export interface RunFlags {
   readonly name?: string;
   readonly namespace: string;
   readonly label?: Readonly<Record<string, string>>;
+  readonly annotation?: Readonly<Record<string, string>>;
   readonly serviceAccount: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly detach?: boolean;
@@ -34,6 +35,7 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
         name: flags.name ?? `${podName(command[0]!)}-${randomBytes(3).toString("hex")}`,
         namespace: flags.namespace,
         labels: flags.label ?? {},
+        ...(flags.annotation === undefined ? {} : { annotations: flags.annotation }),
         serviceAccount: flags.serviceAccount,
         command,
         ...(flags.keep === true ? { keep: true } : {}),

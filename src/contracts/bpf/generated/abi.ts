@@ -146,7 +146,9 @@ export const HelperSite = {
   SK_ASSIGN: 10,
   /** No memory for the packet that would have ended a lingering socket of the proxy. */
   CLONE: 11,
-  COUNT: 12,
+  /** Socket not entered for redirect; its connection goes by TCP. */
+  SOCK_HASH: 12,
+  COUNT: 13,
 } as const;
 export type HelperSite = (typeof HelperSite)[keyof typeof HelperSite];
 
