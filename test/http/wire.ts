@@ -2,7 +2,7 @@
  * A node of its own with the real programs on real interfaces: workloads are namespaces, servers and clients are sockets of this
  * process in them. What the agent would write into the maps is written by the test, so that it says exactly what is in force.
  */
-import { createServer, type Server, Socket } from "node:net";
+import { createServer, Socket } from "node:net";
 import { resolve } from "node:path";
 import { HttpCount, type HttpEvent, HttpEventKind, HttpLimit, httpEventCodec, PolicyFlags } from "#contracts/bpf";
 import { compileRules, type RequestRule } from "#control/http";
@@ -258,20 +258,28 @@ export interface KernelHttpEvent extends HttpEvent {
   readonly pathText: string;
 }
 
-/** A server in a workload; closed with the node's last connection. */
+/** A server in a workload; closing it ends its connections. */
 export function serve(
   workload: Workload,
   port: number,
   onConnection: (socket: Socket) => void,
   ip = workload.ip4,
-): Server {
+): { close(): void } {
   const { fd } = openListener({ address: address(ip), port }, { netns: workload.netns });
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
+  const sockets = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
     socket.on("error", () => undefined);
     onConnection(socket);
   });
   server.listen({ fd });
-  return server;
+  return {
+    close() {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
 }
 
 /** A client's socket in a workload, connecting. */

@@ -49,6 +49,12 @@ export interface Tcp {
   readonly seq?: number;
   readonly ack?: number;
   readonly headerWords?: number;
+  readonly window?: number;
+  readonly urgent?: number;
+  /** Padded to a multiple of four bytes with NOPs. */
+  readonly options?: Uint8Array;
+  /** A sum that is not the packet's. */
+  readonly badChecksum?: boolean;
 }
 
 /** UDP, or SCTP with a verification tag of zero. */
@@ -105,14 +111,18 @@ export function checksum(...parts: readonly Uint8Array[]): number {
 const flagBits: Readonly<Record<string, number>> = { F: 1, S: 2, R: 4, P: 8, A: 16, U: 32 };
 
 function tcpHeader(tcp: Tcp): Buffer {
-  const header = Buffer.alloc(20);
+  const options = tcp.options ?? new Uint8Array(0);
+  const header = Buffer.alloc(20 + ((options.length + 3) & ~3), 1);
+  header.fill(0, 0, 20);
+  header.set(options, 20);
   header.writeUInt16BE(tcp.source, 0);
   header.writeUInt16BE(tcp.destination, 2);
   header.writeUInt32BE(tcp.seq ?? 1, 4);
   header.writeUInt32BE(tcp.ack ?? 0, 8);
-  header[12] = (tcp.headerWords ?? 5) << 4;
+  header[12] = (tcp.headerWords ?? header.length / 4) << 4;
   header[13] = [...(tcp.flags ?? "S")].reduce((bits, letter) => bits | (flagBits[letter] ?? 0), 0);
-  header.writeUInt16BE(65535, 14);
+  header.writeUInt16BE(tcp.window ?? 65535, 14);
+  header.writeUInt16BE(tcp.urgent ?? 0, 18);
   return header;
 }
 
@@ -169,7 +179,8 @@ function network(layers: PacketLayers): { readonly type: number; readonly bytes:
   const seal = (pseudoHeader: Buffer) => {
     if (upper.checksumAt < 0) return;
     const sum = checksum(...(upper.pseudo ? [pseudoHeader] : []), upper.bytes);
-    upper.bytes.writeUInt16BE(sum === 0 && layers.udp ? 0xffff : sum, upper.checksumAt);
+    const seen = layers.tcp?.badChecksum ? sum ^ 0x5555 : sum;
+    upper.bytes.writeUInt16BE(seen === 0 && layers.udp ? 0xffff : seen, upper.checksumAt);
   };
   if (layers.ipv4) {
     const ip = layers.ipv4;
