@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import type { Http2Server, ServerHttp2Session } from "node:http2";
 import type { AccessLogRecord } from "#contracts/proxy";
 import { createLogger, type Logger } from "#core/runtime";
-import { eventField, isEvent } from "#observer/decode";
+import { createHttpDecoder, eventField, isEvent, isHttpEvent } from "#observer/decode";
 import { createFlowBuilder, type EndpointInfo, type FlowBuilderOptions, timestampOf } from "#observer/flow";
 import { createFlowMetrics, type LostSource } from "#observer/metrics";
 import { FlowStore } from "./flow-store.ts";
@@ -52,6 +52,10 @@ export function createObserver(options: ObserverOptions): Observer {
   const ring = new EventRing(capacity);
   const store = new FlowStore(ring, builder, () => lookups.wallOffsetNs(), randomBytes(8).toString("hex"));
   const metrics = createFlowMetrics();
+  const http = createHttpDecoder({
+    wallOffsetNs: () => lookups.wallOffsetNs(),
+    rulesOf: (program, rule) => lookups.httpRules?.(program, rule) ?? [],
+  });
   const startedNs = process.hrtime.bigint();
   const namespaces = new Map<string, number>();
   const served = new Set<ServedObserver>();
@@ -97,6 +101,11 @@ export function createObserver(options: ObserverOptions): Observer {
 
   return {
     ingestEvent(view, offset, length) {
+      if (isHttpEvent(view, offset, length)) {
+        const record = http.decode(view, offset, length);
+        if (record !== undefined) this.ingestAccessLog(record);
+        return;
+      }
       if (!isEvent(view, offset, length)) {
         metrics.countMalformed();
         return;
