@@ -220,6 +220,82 @@ stage int forge(struct __sk_buff *skb, struct http_turn *turn, const struct forg
 		       SITE_STORE_BYTES);
 }
 
+/* ----------------------------------------------------------------------------------------------------------- cutting */
+
+enum {
+	SUM_AT_ONCE = 512, /* bytes that bpf_csum_diff takes */
+};
+
+struct summing {
+	struct http_turn *turn;
+	__u32 size; /* a multiple of four */
+	__u32 sum;
+};
+
+static int sum_part(__u32 i, struct summing *x)
+{
+	__u32 at = i * SUM_AT_ONCE, left;
+
+	if (!x->turn || at >= x->size)
+		return 1;
+	left = x->size - at;
+	if (left > SUM_AT_ONCE)
+		left = SUM_AT_ONCE;
+	left &= ~3U;
+	barrier_var(at);
+	barrier_var(left);
+	if (at > HTTP_PIECE_MAX - SUM_AT_ONCE || left < 4 || left > SUM_AT_ONCE)
+		return 1;
+	x->sum = bpf_csum_diff(0, 0, (__be32 *)&x->turn->bytes[at], left, x->sum);
+	return 0;
+}
+
+/* Cuts the segment down to the first turn->keep bytes of its payload; a FIN goes with the rest. */
+stage int segment_trim(struct __sk_buff *skb, struct http_turn *turn)
+{
+	const struct forge_original *original = (void *)turn->original;
+	const struct http_segment *segment = &turn->segment;
+	__u32 size = segment->header_size + turn->keep;
+	struct summing x = { .turn = turn };
+	__be16 old_length, length;
+	__u16 checksum;
+	__u8 flags = segment->flags & ~TCP_FIN;
+
+	if (forge_begin(skb, turn) < 0)
+		return -1;
+	barrier_var(size);
+	if (size < sizeof(struct tcphdr) || size > HTTP_PIECE_MAX - SUM_AT_ONCE)
+		return -1;
+	if (load(skb, segment->l4, turn->bytes, size) < 0)
+		return -1;
+	*(__u32 *)&turn->bytes[size] = 0;
+	turn->bytes[13] = flags;
+	*(__u16 *)&turn->bytes[TCP_CHECKSUM_OFFSET] = 0;
+	x.sum = pseudo_sum(original->network, segment->family, size);
+	if (original->checksum_is_partial) {
+		checksum = ~checksum_fold(x.sum);
+	} else {
+		x.size = round_up(size);
+		bpf_loop(HTTP_PIECE_MAX / SUM_AT_ONCE, sum_part, &x, 0);
+		checksum = checksum_fold(x.sum);
+	}
+	if (segment->family == FAMILY_IPV6) {
+		length = bpf_htons(size);
+		if (checked(bpf_skb_store_bytes(skb, ETH_HLEN + 4, &length, sizeof(length), 0), SITE_STORE_BYTES) < 0)
+			return -1;
+	} else {
+		old_length = ((const struct iphdr *)original->network)->tot_len;
+		length = bpf_htons(sizeof(struct iphdr) + size);
+		if (checked(bpf_l3_csum_replace(skb, ETH_HLEN + 10, old_length, length, sizeof(length)), SITE_L3_CSUM) < 0 ||
+		    checked(bpf_skb_store_bytes(skb, ETH_HLEN + 2, &length, sizeof(length), 0), SITE_STORE_BYTES) < 0)
+			return -1;
+	}
+	if (checked(bpf_skb_store_bytes(skb, segment->l4 + 13, &flags, sizeof(flags), 0), SITE_STORE_BYTES) < 0 ||
+	    checked(bpf_skb_store_bytes(skb, segment->l4 + TCP_CHECKSUM_OFFSET, &checksum, sizeof(checksum), 0), SITE_STORE_BYTES) < 0)
+		return -1;
+	return checked(bpf_skb_change_tail(skb, segment->l4 + size, 0), SITE_CHANGE_TAIL);
+}
+
 /* ------------------------------------------------------------------------------------------------------------ sending */
 
 /* Link addresses of a frame to the workload, or from it. */

@@ -89,7 +89,7 @@ inline_always int target_end(struct http_walk *x, struct http_turn *turn, struct
 	int connect = is_method(x->connection, head, W8('C', 'O', 'N', 'N', 'E', 'C', 'T', 0), 7);
 	__u8 first = x->connection->path[0];
 
-	if (!head->path_length || connect == (first == '/'))
+	if (!head->path_length || (connect && first == '/'))
 		return malformed(head, HTTP_FAULT_TARGET);
 	if (first != '/') {
 		if (!connect && !(first == '*' && head->path_length == 1 &&

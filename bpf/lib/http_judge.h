@@ -22,6 +22,7 @@ enum http_action {
 	HTTP_PASS,
 	HTTP_DROP,   /* nobody misses it */
 	HTTP_HOLD,   /* its sender will repeat it */
+	HTTP_TRIM,   /* its first turn->keep bytes pass; its sender will repeat the rest */
 	HTTP_ANSWER, /* denied, kept from the server and answered; the connection goes on */
 	HTTP_CLOSE,  /* answered; the connection closes */
 	HTTP_CUT,    /* reset both ends */
@@ -36,11 +37,13 @@ enum http_outcome {
 	OUTCOME_DENIED,
 	OUTCOME_MALFORMED,
 	OUTCOME_HOLD,
+	OUTCOME_TRIM,
 };
 
 enum {
 	HOLD_SECONDS = 10,  /* for which a denial waits until answers before it are through */
 	LINGER_SECONDS = 30, /* for which a client that was told to close is listened to */
+	TRIM_MAX = 1400, /* bytes of a segment that may be cut: what is larger comes again in smaller ones */
 	OLD_WINDOW = 1 << 30, /* numbers further back are no retransmissions */
 	PIECES_MAX = 512,
 };
@@ -112,6 +115,11 @@ static int judge_piece(LOOP_ROUND, struct http_judging *y)
 		turn->untold = 0;
 		http_notify_request(turn, y->connection, &turn->told, http_what(HTTP_EVENT_REQUEST, VERDICT_FORWARDED, 0, 0), 0);
 	}
+	if (turn->head.state == STATE_METHOD && !turn->head.method_length && turn->asked != y->connection->asked) {
+		turn->boundary = turn->frontier;
+		turn->boundary_structure = turn->structure_end;
+		buffer_mark(y->buffer, &turn->boundary_mark);
+	}
 	if (turn->head.state == STATE_UPGRADE) {
 		y->outcome = turn->frontier < y->end ? OUTCOME_HOLD : OUTCOME_ALLOWED;
 		return STOP;
@@ -139,6 +147,7 @@ inline_always int judge_new(struct __sk_buff *skb, struct http_turn *turn, struc
 	turn->heads = connection->heads;
 	turn->request_offset = turn->denied_offset = turn->denied_end = 0;
 	turn->rule = 0;
+	turn->boundary = 0;
 	turn->untold = 0;
 	turn->denied_flags = 0;
 	if (!y.program) {
@@ -212,8 +221,6 @@ inline_always int refuse(struct http_turn *turn, struct http_connection *connect
 	/* A body that turned out malformed belongs to a request that was sent on; the answer to that is the place to say so. */
 	__u32 outstanding = !is_denied && connection->request.state >= STATE_CHUNK_SIZE ? 1 : 0;
 
-	if (turn->asked != connection->asked)
-		return HTTP_CUT; /* behind an allowed one in the same segment */
 	if (connection->framing_lost || !is_quiet(turn, connection, outstanding))
 		return may_become_quiet(connection) ? HTTP_HOLD : HTTP_CUT;
 	*answer = is_denied ? ANSWER_DENIED_CLOSE : ANSWER_BAD_CLOSE;
@@ -252,6 +259,22 @@ inline_always int fin_truncates(const struct http_connection *connection, __u64 
 	if (connection->request.state == STATE_METHOD)
 		return connection->request.method_length != 0;
 	return connection->request.state < STATE_CHUNK_SIZE;
+}
+
+/* Whether whole allowed requests stand before the one that may not pass. */
+inline_always int can_trim(const struct http_turn *turn, int outcome, __u64 start)
+{
+	return (outcome == OUTCOME_DENIED || outcome == OUTCOME_MALFORMED) && turn->boundary > start &&
+	       turn->boundary - start <= TRIM_MAX;
+}
+
+inline_always void judged_to_boundary(struct http_turn *turn, struct http_connection *connection, __u64 start)
+{
+	http_head_begin(&turn->head, STATE_METHOD);
+	turn->frontier = turn->boundary;
+	turn->structure_end = turn->boundary_structure;
+	turn->keep = turn->boundary - start;
+	judged(turn, connection);
 }
 
 /* Segments with bytes or a FIN. The connection is locked and lives. */
@@ -294,13 +317,22 @@ stage int judge_bytes(struct __sk_buff *skb, struct http_turn *turn, struct http
 		if (is_new) {
 			buffer_mark(buffer, &turn->mark);
 			outcome = judge_new(skb, turn, connection, buffer, start, end);
-			if (outcome == OUTCOME_ALLOWED)
+			if (outcome == OUTCOME_ALLOWED) {
 				judged(turn, connection);
-			else
+			} else if (can_trim(turn, outcome, start)) {
+				buffer_rewind(buffer, &turn->boundary_mark);
+				judged_to_boundary(turn, connection, start);
+				outcome = OUTCOME_TRIM;
+			} else {
 				buffer_rewind(buffer, &turn->mark);
+				if (turn->boundary && outcome != OUTCOME_HOLD)
+					outcome = OUTCOME_HOLD; /* comes again in smaller segments */
+			}
 		}
 		buffer_put(buffer);
 	}
+	if (outcome == OUTCOME_TRIM)
+		return HTTP_TRIM;
 	if (outcome == OUTCOME_HOLD)
 		return HTTP_HOLD;
 	if (outcome == OUTCOME_MALFORMED)
@@ -339,7 +371,9 @@ inline_always int judge_segment(struct __sk_buff *skb, struct http_turn *turn, s
 		action = turn->from.program == HTTP_PROGRAM_ANY ? HTTP_PASS : HTTP_CUT;
 	} else if (segment->size || segment->flags & TCP_FIN)
 		action = judge_bytes(skb, turn, connection, answer);
-	if (action == HTTP_PASS && !not_before(connection->passed_number, end))
+	if (action == HTTP_TRIM)
+		end = segment->seq + turn->keep;
+	if ((action == HTTP_PASS || action == HTTP_TRIM) && !not_before(connection->passed_number, end))
 		connection->passed_number = end;
 	return action;
 }

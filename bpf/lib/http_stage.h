@@ -280,6 +280,11 @@ inline_always int http_request_packet(struct __sk_buff *skb, struct http_turn *t
 	connection_unlock(connection);
 
 	switch (action) {
+	case HTTP_TRIM:
+		http_tally(HTTP_COUNT_TRIMMED);
+		if (segment_trim(skb, turn) < 0)
+			return http_drop(skb, turn, DROP_WRITE_ERROR);
+		/* fallthrough */
 	case HTTP_PASS:
 		if (is_moved && segment_renumber(skb, turn, turn->segment.seq, turn->segment.ack) < 0)
 			return http_drop(skb, turn, DROP_WRITE_ERROR);

@@ -66,6 +66,12 @@ struct http_turn {
 	__u8 outdated;        /* the head in hand began under older rules, which judge it to its end */
 	__u8 pad[5];
 	struct http_mark mark;
+	/* Behind the last whole allowed request of the segment that began in it; 0: none. What lies before may pass alone. */
+	__u64 boundary;
+	__u64 boundary_structure; /* structure_end there */
+	struct http_mark boundary_mark;
+	__u32 keep;           /* payload bytes of HTTP_TRIM */
+	__u32 pad2;
 	__u8 bytes[HTTP_PIECE_MAX + 64];
 	__u8 frame[512];
 	__u8 original[96];    /* the packet's headers before it was rewritten */

@@ -113,4 +113,5 @@ enum http_count {
 	HTTP_COUNT_LOST_FRAMING = 17, /* responses whose end can't be told: a denial resets such a connection */
 	HTTP_COUNT_UPGRADED = 18,
 	HTTP_COUNT_FLIPPED = 19,
+	HTTP_COUNT_TRIMMED = 20,      /* segments cut between requests: what was allowed passed, the rest was held */
 };

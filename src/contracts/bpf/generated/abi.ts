@@ -186,6 +186,8 @@ export const HttpCount = {
   LOST_FRAMING: 17,
   UPGRADED: 18,
   FLIPPED: 19,
+  /** Segments cut between requests: what was allowed passed, the rest was held. */
+  TRIMMED: 20,
 } as const;
 export type HttpCount = (typeof HttpCount)[keyof typeof HttpCount];
 
