@@ -83,7 +83,7 @@ describe("a request", () => {
   });
 
   it("may be cut anywhere", async () => {
-    for (let at = 1; at < good.length; at++) assert.equal((await send([good.slice(0, at), good.slice(at)], { quietMs: 60 })).text, ok, `at ${at}`); // biome-ignore format: one line
+    for (let at = 1; at < good.length; at++) assert.equal((await send([good.slice(0, at), good.slice(at)], { quietMs: 2000, enough: ok.length })).text, ok, `at ${at}`); // biome-ignore format: one line
   });
 
   it("may be one of many in a segment", async () => {
@@ -159,7 +159,11 @@ describe("bodies", () => {
       });
     };
     for (let at = 1; at < chunked.length; at += 3)
-      assert.equal((await send([chunked.slice(0, at), chunked.slice(at)], { quietMs: 60 })).text, ok, `at ${at}`);
+      assert.equal(
+        (await send([chunked.slice(0, at), chunked.slice(at)], { quietMs: 2000, enough: ok.length })).text,
+        ok,
+        `at ${at}`,
+      );
   });
 });
 

@@ -292,13 +292,21 @@ export function dial(workload: Workload, host: string, port: number): Socket {
   return socket;
 }
 
+/** How long to wait for what. */
+interface ExchangeOptions {
+  readonly quietMs?: number;
+  readonly pauseMs?: number;
+  /** With so many bytes there is nothing more to wait for. */
+  readonly enough?: number;
+}
+
 /** Sends the pieces one after the other and reads until the server closes, or nothing has come for `quietMs`. */
 export async function exchange(
   workload: Workload,
   host: string,
   port: number,
   pieces: readonly (string | Buffer)[],
-  { quietMs = 300, pauseMs = 0 }: { readonly quietMs?: number; readonly pauseMs?: number } = {},
+  { quietMs = 300, pauseMs = 0, enough }: ExchangeOptions = {},
 ): Promise<{ readonly text: string; readonly end: "closed" | "reset" | "quiet" }> {
   const socket = dial(workload, host, port);
   const parts: Buffer[] = [];
@@ -327,7 +335,9 @@ export async function exchange(
     if (pauseMs > 0) await sleep(pauseMs);
     touch();
   }
-  while (end === undefined && performance.now() - last < quietMs) await sleep(2);
+  const got = () => parts.reduce((sum, part) => sum + part.length, 0);
+  while (end === undefined && performance.now() - last < quietMs && got() < (enough ?? Number.POSITIVE_INFINITY))
+    await sleep(2);
   socket.destroy();
   return { text: Buffer.concat(parts).toString("latin1"), end: end ?? "quiet" };
 }
