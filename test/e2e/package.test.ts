@@ -55,12 +55,17 @@ test("the package holds program, kernel objects, examples and guide, and neither
     "build/bpf/endpoint.bpf.o",
     "build/bpf/network.bpf.o",
     "dist/apps/main.js",
+    "dist/apps/library/index.js",
+    "dist/apps/library/expect.d.ts",
     "docs/guide/first-policy.md",
     "examples/policies/first.yaml",
   ]) {
     assert.ok(contents.includes(`package/${wanted}`), `${wanted} is missing`);
   }
-  const unwanted = contents.filter((name) => /\.ts$|\.test\.|testing|^package\/(src|test|tools)\//.test(name));
+  const unwanted = contents
+    .filter((name) => /(?<!\.d)\.ts$|\.test\.|testing|^package\/(src|test|tools)\//.test(name))
+    // An example of a test that users write.
+    .filter((name) => name !== "package/examples/shop/tests/policies.test.ts");
   assert.deepEqual(unwanted, []);
 });
 
@@ -79,6 +84,86 @@ test("it says which Node it needs where it finds an older one", () => {
   const { status, stderr } = tsilium(["version"], { PATH: `${old}:${process.env.PATH}` });
   assert.equal(status, 1);
   assert.equal(stderr, "error: tsilium needs Node 24 or newer on the PATH, and finds v20.20.2\n");
+});
+
+/** A folder of somebody else, who has installed the package; only what they write is theirs. */
+function project(name: string, files: Readonly<Record<string, string>>): string {
+  const folder = join(directory, name);
+  mkdirSync(join(folder, "node_modules"), { recursive: true });
+  symlinkSync(installed, join(folder, "node_modules/tsilium"));
+  for (const [file, text] of Object.entries(files)) writeFileSync(join(folder, file), text);
+  return folder;
+}
+
+/** Runs a test file by itself: as a part of this run it would report to it instead of to us. */
+function nodeTest(cwd: string, file: string) {
+  const { NODE_TEST_CONTEXT: _context, ...env } = process.env;
+  return spawnSync(process.execPath, ["--test", file], { cwd, env, encoding: "utf8", timeout: 60_000 });
+}
+
+const policies = `apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: web, namespace: default}
+spec:
+  endpointSelector: {matchLabels: {app: web}}
+  ingress:
+  - fromEndpoints: [{matchLabels: {app: client}}]
+    toPorts: [{ports: [{port: "80", protocol: TCP}], rules: {http: [{method: GET}]}}]
+`;
+const expectations = `import { test } from "node:test";
+import { expect, loadPolicies } from "tsilium/policy/testing";
+import { createWorld, parseManifests, parsePolicy } from "tsilium/policy";
+const fromFile = await loadPolicies(["web.yaml"]);
+test("files", () => expect(fromFile).from({ app: "client" }).to({ app: "web" }).on(80).http("GET", "/").isAllowedBy("web"));
+test("objects", () => {
+  const objects = [parseManifests(${JSON.stringify(policies)})[0].value];
+  if (parsePolicy(objects[0]).kind !== "accepted") throw new Error("refused");
+  expect(objects).from("world").to("app=web").on("80/tcp").isDeniedBy("default/web");
+  expect(createWorld([])).from("world").to({ app: "web" }).on("53/udp").isAllowed();
+});
+`;
+
+test("plain JavaScript uses both doors", () => {
+  const cwd = project("javascript", { "web.yaml": policies, "web.test.mjs": expectations });
+  const run = nodeTest(cwd, "web.test.mjs");
+  assert.equal(run.status, 0, run.stdout + run.stderr);
+  assert.match(run.stdout, /pass 2/);
+  const command = spawnSync(join(installed, "bin/tsilium"), ["policy", "test", "web.test.mjs"], {
+    cwd,
+    env: { ...process.env, PATH: `${dirname(process.execPath)}:${process.env.PATH}` },
+    encoding: "utf8",
+    timeout: 60_000,
+  });
+  assert.equal(command.status, 0, command.stdout + command.stderr);
+});
+
+test("TypeScript finds the types of both doors, and they hold", () => {
+  const typed = expectations.replace("[0].value]", "[0]!.value as object]");
+  const wrong =
+    'import { expect } from "tsilium/policy/testing";\n// @ts-expect-error: a port is text or a number\nexpect("").on({});\n';
+  const compilerOptions = {
+    module: "nodenext",
+    target: "es2024",
+    strict: true,
+    noEmit: true,
+    types: ["node"],
+    typeRoots: [join(checkout, "node_modules/@types")],
+  };
+  const cwd = project("typescript", {
+    "package.json": '{"type":"module"}',
+    "web.yaml": policies,
+    "web.test.ts": typed,
+    "wrong.ts": wrong,
+    "tsconfig.json": JSON.stringify({ compilerOptions, include: ["*.ts"] }),
+  });
+  const tsc = spawnSync(process.execPath, [join(checkout, "node_modules/.bin/tsc"), "-p", "."], {
+    cwd,
+    encoding: "utf8",
+  });
+  assert.equal(tsc.status, 0, tsc.stdout + tsc.stderr);
+  const run = nodeTest(cwd, "web.test.ts");
+  assert.equal(run.status, 0, run.stdout + run.stderr);
+  assert.match(run.stdout, /pass 2/);
 });
 
 test("it runs a node that enforces policies: the demo comes out as told", () => {

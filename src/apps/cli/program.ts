@@ -280,6 +280,24 @@ export function createProgram(finish: Finish, registerObserve?: (program: Comman
     .addOption(matrixFormatFlag())
     .action(does(async (paths, flags) => (await import("./policy/simulate.ts")).policyDiff(paths, flags)));
   policy
+    .command("test")
+    .description("hold policies against expectations: who may reach whom, by which rule; needs no node")
+    .argument("<tests...>", "test files: YAML, or programs that use node:test and tsilium/policy/testing")
+    .addOption(
+      new Option(
+        "-f, --filename <path>",
+        "manifests that come on top of those that the tests name (repeatable)",
+      ).argParser(collect),
+    )
+    .addOption(new Option("--live", "workloads and policies of the API server; what the tests name comes on top"))
+    .addOption(kubeconfigFlag())
+    .addOption(
+      new Option("-o, --output <format>", "how to print")
+        .choices(["text", "tap", "junit", "json", "yaml"])
+        .default("text"),
+    )
+    .action(does(async (files, flags) => (await import("./policy/test.ts")).policyTest(files, flags)));
+  policy
     .command("replay")
     .description("recorded flows against policies: every flow whose verdict would change, and what can't be judged")
     .usage("[options] -f POLICIES [flows.json...]")

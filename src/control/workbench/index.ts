@@ -20,6 +20,7 @@ export {
 } from "./connection.ts";
 export { diffWorlds, requestsOf, type WorldDiff } from "./diff.ts";
 export type { ReachChange, Sentence } from "./diff-words.ts";
+export { formatConnection, type PaintExplanation } from "./explain-text.ts";
 export { type Finding, lintLabels, lintPolicy } from "./lint.ts";
 export {
   type Cell,
@@ -35,6 +36,7 @@ export {
 export { formatMatrixPage, type MatrixPage } from "./matrix-page.ts";
 export { findParty, type Party } from "./party.ts";
 export { classifyPorts, formatPortClass, type PortClass } from "./ports.ts";
+export { parseIcmp, parseRequest, parseTransport, type Transport } from "./question.ts";
 export { type ExposedPort, isWorkloadKind, type Workload } from "./workload.ts";
 export {
   createWorld,

@@ -7,5 +7,6 @@
  * @module
  */
 export { ConnectionPolicy, type Denial, type KnownPeer, type Permit } from "./judge.ts";
-export { compilePattern, type Pattern } from "./pattern.ts";
+export { checkRegex, compilePattern, type Pattern } from "./pattern.ts";
 export { type PolicySession, type PolicySizes, PolicyStore } from "./store.ts";
+export { judgeRequest } from "./workbench-judge.ts";

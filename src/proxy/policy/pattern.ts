@@ -23,6 +23,12 @@ export function compilePattern(source: string): Pattern | string {
   return compiled;
 }
 
+/** What is wrong with a pattern; undefined: nothing. */
+export function checkRegex(source: string): string | undefined {
+  const compiled = compilePattern(source);
+  return typeof compiled === "string" ? compiled : undefined;
+}
+
 function compile(source: string): Pattern | string {
   // Most patterns hold no operator: a comparison does. Dots behind a backslash are the one escape people use.
   if (/^(?:[A-Za-z0-9/_\-~%=&:@,;!"'<># ]|\\[.\-/])*$/.test(source)) {

@@ -1,6 +1,7 @@
 /** `tsilium apply` and `delete`: checked here first, then sent. */
 import { isDeepStrictEqual } from "node:util";
 import colours from "picocolors";
+import { readSources, type Source } from "#apps/library";
 import type { KubeClient, KubeObject, Status } from "#contracts/kube";
 import { formatProblems, type Problem } from "#contracts/manifest";
 import { isPolicyKind } from "#control/policy";
@@ -14,7 +15,6 @@ import { checkSources, formatCheck, hasErrors } from "../policy/check.ts";
 import { notFound } from "./get.ts";
 import { findKind, objectTitle } from "./kinds.ts";
 import { readObjects, type WrittenObject } from "./manifests.ts";
-import { readSources, type Source } from "./sources.ts";
 
 /** Flags of `apply`. */
 export interface ApplyFlags {

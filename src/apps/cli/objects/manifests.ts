@@ -1,4 +1,6 @@
 /** Manifests as `apply`, `delete -f` and `policy check` take them: objects of known kinds, with every problem found before anything is sent. */
+
+import { expandList, type Source } from "#apps/library";
 import {
   apiVersionOf,
   type KubeObject,
@@ -8,7 +10,6 @@ import {
   resources,
 } from "#contracts/kube";
 import { type Manifest, type Problem, parseManifests } from "#contracts/manifest";
-import type { Source } from "./sources.ts";
 
 /** An object, its kind, and the text it came from. */
 export interface WrittenObject {
@@ -41,7 +42,7 @@ export function readObjects(sources: readonly Source[], passedOver: (kind: unkno
     for (const manifest of manifests) {
       problems.push(...manifest.problems);
       if (manifest.value === undefined) continue; // not readable at all; otherwise what it holds is judged too
-      for (const [root, value] of expand(manifest.value)) {
+      for (const [root, value] of expandList(manifest.value)) {
         if (isRecord(value) && passedOver(value.kind)) continue;
         const found = envelope(root, value);
         if ("resource" in found) objects.push({ ...found, manifest, file, root });
@@ -85,14 +86,6 @@ export function findDuplicates(objects: readonly WrittenObject[], acrossFiles: "
     );
   }
   return problems;
-}
-
-/** The objects of a document: itself, or the items of a List, each with the path to it. */
-export function expand(value: unknown): (readonly [root: string, value: unknown])[] {
-  if (isRecord(value) && value.kind === "List" && Array.isArray(value.items)) {
-    return value.items.map((item, i) => [`items[${i}]`, item] as const);
-  }
-  return [["", value]];
 }
 
 function envelope(

@@ -1,14 +1,15 @@
 /** `tsilium policy check`: what is wrong with policies, found by the engine that fills the kernel's maps; offline, without root. */
 import colours from "picocolors";
 import { stringify } from "yaml";
+import { readSources, readWorldObjects, type Source } from "#apps/library";
 import { formatProblems, type Paint, type Problem } from "#contracts/manifest";
 import { isPolicyKind, parsePolicy, repairPolicy } from "#control/policy";
 import { createWorld, isWorkloadKind, lintLabels, lintPolicy, type WorldObject } from "#control/workbench";
+import { checkRegex } from "#proxy/policy";
 import { ExitCode } from "../exit-codes.ts";
 import { findDuplicates, readObjects, type WrittenObject } from "../objects/manifests.ts";
-import { readSources, type Source } from "../objects/sources.ts";
 import { note, print, printProse, printStructured } from "../output.ts";
-import { asksForMaterial, compileRegex, type MaterialFlags, readMaterial, readWorldObjects } from "./material.ts";
+import { asksForMaterial, type MaterialFlags, readMaterial } from "./material.ts";
 import { sarifLog } from "./sarif.ts";
 
 /** What checking a set of sources has shown. */
@@ -51,7 +52,7 @@ export function checkSources(
       continue;
     }
     policies++;
-    const parsed = parsePolicy(one.object, { compileRegex });
+    const parsed = parsePolicy(one.object, { compileRegex: checkRegex });
     const findings = parsed.kind === "accepted" ? lintLabels(parsed.rules) : [];
     problems.push(...located(one, [...parsed.problems, ...findings]));
     if (parsed.kind === "accepted") objects.push(one);
@@ -61,7 +62,7 @@ export function checkSources(
     const repaired =
       parsed.kind === "accepted"
         ? stringify(one.object, { lineWidth: 0 })
-        : repairPolicy(one.object, { compileRegex })?.yaml;
+        : repairPolicy(one.object, { compileRegex: checkRegex })?.yaml;
     refused.push({
       file: one.file,
       name: one.object.metadata.name ?? "",
@@ -81,7 +82,7 @@ export function lintSources(
   sources: readonly Source[],
   material: readonly WorldObject[],
 ): Problem[] {
-  const world = createWorld([...material, ...readWorldObjects(sources, "skip")], { compileRegex });
+  const world = createWorld([...material, ...readWorldObjects(sources, "skip")], { compileRegex: checkRegex });
   const problems = objects
     .filter(({ resource }) => isPolicyKind(resource.kind))
     .flatMap((one) => {

@@ -1,15 +1,15 @@
 /** `tsilium policy check --fix`: broken policies as they were probably meant, in the words and with the comments of their files. */
 import { writeFile } from "node:fs/promises";
 import colours from "picocolors";
+import { readSources, type Source } from "#apps/library";
 import { rewriteManifests } from "#contracts/manifest";
 import { isPolicyKind, repairPolicy } from "#control/policy";
 import { isWorkloadKind } from "#control/workbench";
 import { TsiliumError } from "#core/runtime";
+import { checkRegex } from "#proxy/policy";
 import { ExitCode } from "../exit-codes.ts";
-import { readSources, type Source } from "../objects/sources.ts";
 import { note, print } from "../output.ts";
 import { checkSources, hasErrors } from "./check.ts";
-import { compileRegex } from "./material.ts";
 import { unifiedDiff } from "./text-diff.ts";
 
 /** The source with every policy repaired that can be; the same text if there is nothing to repair. */
@@ -24,7 +24,7 @@ function fixDocument(value: unknown): unknown {
     const fixed = items.map(fixDocument);
     return fixed.every((item, i) => item === items[i]) ? value : { ...value, items: fixed };
   }
-  return isPolicyKind(kind) ? (repairPolicy(value, { compileRegex })?.object ?? value) : value;
+  return isPolicyKind(kind) ? (repairPolicy(value, { compileRegex: checkRegex })?.object ?? value) : value;
 }
 
 /** Shows what would change; with `write` changes the files. Exit code 1 if errors remain. */

@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
 import { test } from "node:test";
+import { readSources, readWorldObjects } from "#apps/library";
 import { isWorkloadKind } from "#control/workbench";
-import { readSources } from "../objects/sources.ts";
 import { checkSources, lintSources } from "./check.ts";
-import { readWorldObjects } from "./material.ts";
 import { sarifLog } from "./sarif.ts";
 
 const shop = resolve(import.meta.dirname, "../../../../examples/shop");

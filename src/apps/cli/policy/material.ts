@@ -1,14 +1,12 @@
 /** What the workbench works on: objects from files, from an API server, or from both (then a file's object takes the place of the server's). */
 import colours from "picocolors";
+import { readSources, readWorldObjects } from "#apps/library";
 import { apiVersionOf, type Kind, resourceOf } from "#contracts/kube";
-import { parseManifests } from "#contracts/manifest";
 import { createWorld, type World, type WorldObject, type WorldOptions } from "#control/workbench";
 import { TsiliumError } from "#core/runtime";
-import { compilePattern } from "#proxy/policy";
+import { checkRegex } from "#proxy/policy";
 import { withKube } from "../connect.ts";
 import { usageError } from "../failure.ts";
-import { expand } from "../objects/manifests.ts";
-import { readSources, type Source } from "../objects/sources.ts";
 import { note } from "../output.ts";
 
 /** Flags that say where objects come from. */
@@ -46,34 +44,6 @@ export async function readMaterial(flags: MaterialFlags): Promise<WorldObject[]>
   return [...(live ? await readLive(flags.kubeconfig) : []), ...readWorldObjects(await readSources(files))];
 }
 
-/**
- * The objects of manifests, with the lines on which they stand. For text that is no YAML throws MANIFEST_UNREADABLE, unless it
- * is to be skipped.
- */
-export function readWorldObjects(sources: readonly Source[], unreadable: "throw" | "skip" = "throw"): WorldObject[] {
-  const out: WorldObject[] = [];
-  for (const { file, text } of sources) {
-    for (const manifest of parseManifests(text, { file })) {
-      if (manifest.value === undefined) {
-        if (unreadable === "skip") continue;
-        const [problem] = manifest.problems;
-        throw new TsiliumError(
-          "MANIFEST_UNREADABLE",
-          `${file}:${problem?.line ?? 1}: ${problem?.message ?? "the text is no YAML"}; \`tsilium policy check\` shows all problems`,
-        );
-      }
-      for (const [root, object] of expand(manifest.value)) {
-        const locate = (path: string) => {
-          const whole = root === "" ? path : path === "" ? root : `${root}.${path}`;
-          return `${file}:${manifest.locate(whole, path === "" ? "value" : "key").line}`;
-        };
-        out.push({ object, locate });
-      }
-    }
-  }
-  return out;
-}
-
 function readLive(kubeconfig: string | undefined): Promise<WorldObject[]> {
   return withKube(kubeconfig, async (client) => {
     const out: WorldObject[] = [];
@@ -89,17 +59,11 @@ function readLive(kubeconfig: string | undefined): Promise<WorldObject[]> {
   });
 }
 
-/** What is wrong with a regex, by the judgement of the proxy that will have to match by it. */
-export function compileRegex(pattern: string): string | undefined {
-  const compiled = compilePattern(pattern);
-  return typeof compiled === "string" ? compiled : undefined;
-}
-
 /** A world in which regexes are judged as the proxy judges them. Says on stderr which policies are refused: they are not in it. */
 export function makeWorld(objects: readonly WorldObject[], options: WorldOptions = {}): World {
   const world = createWorld(objects, {
     ...options,
-    compileRegex,
+    compileRegex: checkRegex,
   });
   for (const { title, place, problems } of world.refused) {
     const first = problems.find(({ severity }) => severity === "error");

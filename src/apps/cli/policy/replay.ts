@@ -1,9 +1,9 @@
 /** `tsilium policy replay`: recorded flows against policies, and every flow whose verdict would change. */
 import colours from "picocolors";
 import { createReplay, type FlowChange, type ReplayResult } from "#control/replay";
+import { judgeRequest } from "#proxy/policy";
 import { ExitCode } from "../exit-codes.ts";
 import { type Column, formatTable, note, print, printStructured } from "../output.ts";
-import { judgeRequest } from "./http-judge.ts";
 import { type MaterialFlags, makeWorld, readMaterial } from "./material.ts";
 import { openRecording, type RecordingFlags } from "./recording.ts";
 

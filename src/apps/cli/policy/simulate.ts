@@ -1,5 +1,6 @@
 /** `tsilium policy simulate` and `policy diff`: who reaches whom, and what another set of policies would change. */
 import colours from "picocolors";
+import { readSources, readWorldObjects } from "#apps/library";
 import {
   createMatrix,
   diffWorlds,
@@ -11,9 +12,8 @@ import {
 import { TsiliumError } from "#core/runtime";
 import { ExitCode } from "../exit-codes.ts";
 import { usageError } from "../failure.ts";
-import { readSources } from "../objects/sources.ts";
 import { note, print, printStructured } from "../output.ts";
-import { asksForMaterial, type MaterialFlags, makeWorld, readMaterial, readWorldObjects } from "./material.ts";
+import { asksForMaterial, type MaterialFlags, makeWorld, readMaterial } from "./material.ts";
 import { formatMatrix, matrixValue } from "./matrix-text.ts";
 
 /** How matrices are printed. */

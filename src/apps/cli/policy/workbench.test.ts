@@ -1,14 +1,21 @@
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
 import { test } from "node:test";
-import { createMatrix, diffWorlds, explainConnection, findParty, joinWorlds, type Party } from "#control/workbench";
+import { readSources, readWorldObjects } from "#apps/library";
+import {
+  createMatrix,
+  diffWorlds,
+  explainConnection,
+  findParty,
+  formatConnection,
+  joinWorlds,
+  type Party,
+} from "#control/workbench";
 import { protocolNumbers } from "#core/model";
-import { readSources } from "../objects/sources.ts";
-import { formatConnection } from "./explain.ts";
-import { judgeRequest } from "./http-judge.ts";
-import { makeWorld, readWorldObjects } from "./material.ts";
+import { judgeRequest } from "#proxy/policy";
+import { makeWorld } from "./material.ts";
 import { formatMatrix, matrixValue } from "./matrix-text.ts";
-import { parseIcmp, parseRequest, parseTransport } from "./question.ts";
+import { readIcmp, readPort, readRequest } from "./question.ts";
 
 const shop = resolve(import.meta.dirname, "../../../../examples/shop");
 const objects = readWorldObjects(await readSources([shop]));
@@ -71,7 +78,7 @@ for (const [text, outcome] of requests)
       to: party("backend"),
       protocol: 6,
       port: 9000,
-      request: parseRequest(text),
+      request: readRequest(text),
     };
     const answer = explainConnection(world, question, judgeRequest);
     assert.equal(answer.outcome, outcome);
@@ -87,19 +94,19 @@ for (const [text, outcome] of requests)
   });
 
 test("ports are read by number, protocol and name", () => {
-  assert.deepEqual(parseTransport("80", world, party("db")), { protocol: 6, port: 80 });
-  assert.deepEqual(parseTransport("53/udp", world, party("db")), { protocol: 17, port: 53 });
-  assert.deepEqual(parseTransport("postgres", world, party("db")), { protocol: 6, port: 5432 });
-  assert.deepEqual(parseIcmp(true, party("fd00::1")), { protocol: 58, port: 128 });
+  assert.deepEqual(readPort("80", world, party("db")), { protocol: 6, port: 80 });
+  assert.deepEqual(readPort("53/udp", world, party("db")), { protocol: 17, port: 53 });
+  assert.deepEqual(readPort("postgres", world, party("db")), { protocol: 6, port: 5432 });
+  assert.deepEqual(readIcmp(true, party("fd00::1")), { protocol: 58, port: 128 });
   for (const bad of ["0", "70000", "80/xyz", "80/tcp/x", "nothing"])
-    assert.throws(() => parseTransport(bad, world, party("db")), { code: "USAGE" });
+    assert.throws(() => readPort(bad, world, party("db")), { code: "USAGE" });
 });
 
 test("requests are read with host and headers", () => {
-  const request = parseRequest("GET http://shop.example/a?b", ["X-Token: 1"]);
+  const request = readRequest("GET http://shop.example/a?b", ["X-Token: 1"]);
   assert.deepEqual([request.host, request.target, request.headers.get("x-token")], ["shop.example", "/a?b", "1"]);
-  assert.throws(() => parseRequest("/a"), { code: "USAGE" });
-  assert.throws(() => parseRequest("GET /a", ["nothing"]), { code: "USAGE" });
+  assert.throws(() => readRequest("/a"), { code: "USAGE" });
+  assert.throws(() => readRequest("GET /a", ["nothing"]), { code: "USAGE" });
 });
 
 test("a matrix that is too wide becomes a list by destination", () => {

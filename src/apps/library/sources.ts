@@ -2,7 +2,6 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { errorCode, TsiliumError } from "#core/runtime";
-import { usageError } from "../failure.ts";
 
 /** A piece of text and the name it has in messages. */
 export interface Source {
@@ -14,7 +13,8 @@ const extensions = new Set([".yaml", ".yml", ".json"]);
 
 /** Reads each path: a file, a folder (its YAML and JSON files, by name) or `-` for standard input. Throws FILE_UNREADABLE. */
 export async function readSources(paths: readonly string[]): Promise<Source[]> {
-  if (paths.filter((path) => path === "-").length > 1) throw usageError("standard input (-) can be read only once");
+  if (paths.filter((path) => path === "-").length > 1)
+    throw new TsiliumError("USAGE", "standard input (-) can be read only once");
   const out: Source[] = [];
   for (const path of paths) {
     if (path === "-") out.push({ file: "<stdin>", text: await readStandardInput() });
