@@ -57,6 +57,7 @@ test("the package holds program, kernel objects, examples and guide, and neither
     "dist/apps/main.js",
     "dist/apps/library/index.js",
     "dist/apps/library/expect.d.ts",
+    "dist/browser/policy.js",
     "docs/guide/first-policy.md",
     "examples/policies/first.yaml",
   ]) {
@@ -135,6 +136,16 @@ test("plain JavaScript uses both doors", () => {
     timeout: 60_000,
   });
   assert.equal(command.status, 0, command.stdout + command.stderr);
+});
+
+test("the browser's module needs nothing of Node", () => {
+  const cwd = project("browser", {
+    "use.mjs": `import { createWorld, loadRequestJudging } from "tsilium/policy/browser";
+      const { checkRegex } = await loadRequestJudging();
+      console.log(createWorld([]).groups.length, checkRegex("(") === undefined);`,
+  });
+  const run = spawnSync(process.execPath, ["use.mjs"], { cwd, encoding: "utf8", timeout: 60_000 });
+  assert.equal(run.stdout, "0 false\n", run.stderr);
 });
 
 test("TypeScript finds the types of both doors, and they hold", () => {

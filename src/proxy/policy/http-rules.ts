@@ -42,7 +42,7 @@ export function compileHttpRule(rule: HttpRule, path: string, problems: MessageP
 
 /** Policies are UTF-8, header values are bytes: compare as bytes. */
 function asBytes(value: string | undefined): string | undefined {
-  return value === undefined ? undefined : Buffer.from(value, "utf8").toString("latin1");
+  return value === undefined ? undefined : String.fromCharCode(...new TextEncoder().encode(value));
 }
 
 /** A field of a rule that a request doesn't satisfy. */
