@@ -88,17 +88,19 @@ test("prefixes that rules name are told once each, exceptions too", () => {
 test("1000 rules on 1000 identities are computed in well under a second, one more in a few milliseconds", () => {
   const engine = createPolicyEngine();
   const all = Array.from({ length: 1001 }, (_, i) => allow(`a${i % 1000}`, `a${(i * 7) % 1000}`));
-  const start = performance.now();
+  // Of this process alone: what else runs on the machine does not count.
+  const now = () => process.cpuUsage().user / 1000;
+  const start = now();
   for (let i = 0; i < 1000; i++) {
     engine.upsertIdentity(pod(256 + i, `a${i}`));
     engine.addSubject((256 + i) as NumericIdentity);
     engine.upsertRules(`rule ${i}`, all[i]!);
   }
   assert.equal(engine.flush().changed.size, 1000);
-  const afterAll = performance.now();
+  const afterAll = now();
   engine.upsertRules("rule 1000", all[1000]!);
   engine.flush();
-  const afterOne = performance.now();
+  const afterOne = now();
   // Ten times what a busy machine needs: a guard against another order of growth, not a benchmark.
   assert.ok(afterAll - start < 1000, `${afterAll - start} ms`);
   assert.ok(afterOne - afterAll < 50, `${afterOne - afterAll} ms`);
