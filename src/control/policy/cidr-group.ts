@@ -47,7 +47,7 @@ export function mentionsGroup(rules: readonly Rule[], group: CidrGroup): boolean
 
 /** Whether the rules name any group, there or not. */
 export function mentionsGroups(rules: readonly Rule[]): boolean {
-  return groupPeers(rules).length > 0;
+  return rules.some(({ statements }) => statements.some(({ groups }) => groups !== undefined && groups.length > 0));
 }
 
 /** The rules with the prefixes of the groups among their peers. A group that is not there selects nothing. */

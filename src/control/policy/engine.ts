@@ -9,8 +9,9 @@ import {
   type ReservedName,
   reservedLabels,
 } from "#core/model";
+import { type Cell, cellsOf } from "./cells.ts";
 import { bindGroups, type CidrGroup, mentionsGroup, mentionsGroups, unresolvedGroups } from "./cidr-group.ts";
-import { type DraftEntry, draftEntries, finishEntries, Provenance } from "./entries.ts";
+import { type DraftGroup, draftGroups, finishGroups, Provenance, regroup, ungroup } from "./entries.ts";
 import { makeFilters } from "./filters.ts";
 import {
   type DirectionGrants,
@@ -20,7 +21,7 @@ import {
   resolveDirection,
 } from "./grants.ts";
 import type { KnownIdentity } from "./peers.ts";
-import { type PolicySet, samePolicy } from "./policy-set.ts";
+import { createPolicySet, type PolicySet, samePolicy } from "./policy-set.ts";
 import type { GroupPeer, Peer, Rule, RuleRef, Statement } from "./rule.ts";
 import { type CachedSelector, SelectorCache } from "./selector-cache.ts";
 import { overlay } from "./staged.ts";
@@ -91,8 +92,8 @@ interface RuleUse {
   /** Orders rules independently of when they came. */
   readonly order: string;
   readonly number: number;
-  subject: CachedSelector<RuleUse>;
-  statements: readonly (ResolvedStatement & { readonly selectors: readonly CachedSelector<RuleUse>[] })[];
+  subject: CachedSelector;
+  statements: readonly (ResolvedStatement & { readonly selectors: readonly CachedSelector[] })[];
   /** Subjects that the rule selects. */
   readonly subjects: Set<NumericIdentity>;
 }
@@ -211,7 +212,8 @@ class Engine implements PolicyEngine {
   removeSubject(id: NumericIdentity): void {
     const subject = this.#subjects.get(id);
     if (subject === undefined) return;
-    for (const use of this.#rules) use.subjects.delete(id);
+    for (const use of subject.class.rules) use.subjects.delete(id);
+    for (const use of subject.toggled) use.subjects.delete(id);
     this.#subjects.delete(id);
     this.#dirtySubjects.delete(id);
     if (subject.set !== undefined) this.#removed.push(id);
@@ -295,7 +297,6 @@ class Engine implements PolicyEngine {
   }
 
   #use(rule: Rule, order: string): RuleUse {
-    const nobody = { key: "", matches: new Set<NumericIdentity>(), users: new Set<RuleUse>() };
     const use: RuleUse = { rule, order, number: this.#count++, subject: nobody, statements: [], subjects: new Set() };
     use.subject = this.#cache.acquireSubject(rule.subject, use);
     use.statements = rule.statements.map((statement) => this.#resolve(statement, use));
@@ -310,10 +311,10 @@ class Engine implements PolicyEngine {
     const extra = named ? [this.#cache.acquireNamed(use)] : [];
     if (peers === "any" || peers.some(isAnyone)) return { statement, peers: "any", selectors: extra };
     const selectors = peers.map((peer) => this.#cache.acquirePeer(peer, use));
-    return { statement, peers: selectors, selectors: [...selectors, ...extra] };
+    return { statement, peers: selectors, selectors: named ? [...selectors, ...extra] : selectors };
   }
 
-  #onSelection(use: RuleUse, selector: CachedSelector<RuleUse>, id: NumericIdentity): void {
+  #onSelection(use: RuleUse, selector: CachedSelector, id: NumericIdentity): void {
     if (use.statements.some(({ selectors }) => selectors.includes(selector))) this.#dirtyRules.add(use);
     const subject = use.subject === selector ? this.#subjects.get(id) : undefined;
     if (subject === undefined) return;
@@ -369,38 +370,46 @@ type Resolve = (direction: Direction) => DirectionGrants;
 
 /** Entries, filters and provenance of both directions. */
 function makePolicySet(resolve: Resolve, audit: boolean): PolicySet {
-  return assemble(resolve, audit, (direction, grants) => draftEntries(direction, grants, audit));
+  return assemble(resolve, audit, (_, grants, cells) => draftGroups(grants, cells, audit));
 }
 
 /** The same with staged policies; the proxy judges requests by what is in force. */
 function makeStagedSet(enforced: Resolve, all: Resolve, staged: readonly RuleUse[]): PolicySet {
-  return assemble(enforced, false, (direction, grants) =>
-    overlay(direction, {
-      enforced: draftEntries(direction, grants, false),
-      all: draftEntries(direction, all(direction), false),
-      staged: staged.filter(({ rule }) => speaksOf(rule, direction)).map(({ rule }) => refOf(rule)),
-    }),
+  const draft = (grants: DirectionGrants, cells: readonly Cell[] = cellsOf(grants.grants)) =>
+    ungroup(draftGroups(grants, cells, false));
+  return assemble(enforced, false, (direction, grants, cells) =>
+    regroup(
+      overlay({
+        enforced: draft(grants, cells),
+        all: draft(all(direction)),
+        staged: staged.filter(({ rule }) => speaksOf(rule, direction)).map(({ rule }) => refOf(rule)),
+      }),
+    ),
   );
 }
 
 function assemble(
   resolve: Resolve,
   audit: boolean,
-  draft: (direction: Direction, grants: DirectionGrants) => readonly DraftEntry[],
+  draft: (direction: Direction, grants: DirectionGrants, cells: readonly Cell[]) => readonly DraftGroup[],
 ): PolicySet {
   const provenance = new Provenance();
-  const ingress = resolve("ingress");
-  const egress = resolve("egress");
-  return {
-    entries: [
-      ...finishEntries(draft("ingress", ingress), provenance),
-      ...finishEntries(draft("egress", egress), provenance),
-    ],
+  const parts = (["ingress", "egress"] as const).map((direction) => {
+    const grants = resolve(direction);
+    const cells = cellsOf(grants.grants);
+    return {
+      enforced: grants.enforced,
+      groups: finishGroups(direction, draft(direction, grants, cells), provenance),
+      filters: () => makeFilters(direction, grants, cells, audit),
+    };
+  });
+  return createPolicySet({
+    groups: parts.flatMap(({ groups }) => groups),
     provenance: provenance.lists,
     requests: provenance.requests,
-    filters: [...makeFilters("ingress", ingress, audit), ...makeFilters("egress", egress, audit)],
-    enforced: { ingress: ingress.enforced, egress: egress.enforced },
-  };
+    filters: () => parts.flatMap(({ filters }) => filters()),
+    enforced: { ingress: parts[0]!.enforced, egress: parts[1]!.enforced },
+  });
 }
 
 function speaksOf(rule: Rule, direction: Direction): boolean {
@@ -421,6 +430,7 @@ function sorted(rules: Iterable<RuleUse>): RuleUse[] {
   return [...rules].sort((a, b) => (a.order < b.order ? -1 : a.order > b.order ? 1 : 0));
 }
 
+const nobody: CachedSelector = { key: "", matches: new Set() };
 const noRules: SubjectClass = { number: 0, rules: [] };
 
 function toggle(rules: Set<RuleUse> | undefined, use: RuleUse): void {

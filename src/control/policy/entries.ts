@@ -1,11 +1,13 @@
 /** Orders -> entries of a policy map, such that the kernel's two longest-prefix lookups find what outranks all else. */
 import type { Direction, NumericIdentity } from "#core/model";
+import type { Cell } from "./cells.ts";
 import type { DirectionGrants, Grant } from "./grants.ts";
 import { maskRange } from "./masks.ts";
 import {
-  type Entry,
   type EntryAction,
+  type EntryGroup,
   type EntryRequests,
+  type EntryRow,
   type ListenerKind,
   l4Key,
   l4Prefix,
@@ -24,10 +26,13 @@ interface Draft {
   action: EntryAction;
   /** With `redirect`. */
   proxy: ListenerKind | undefined;
+  /** Some may be named twice. */
   refs: RuleRef[];
 }
 
-/** The trie of one identity, by `l4Key`. */
+type Key = Pick<Draft, "protocol" | "port" | "portPrefix">;
+
+/** The entries of one peer, by `l4Key`. */
 type Trie = Map<number, Draft>;
 
 const any = 0 as NumericIdentity;
@@ -37,12 +42,12 @@ export class Provenance {
   readonly lists: (readonly RuleRef[])[] = [[]];
   readonly requests: EntryRequests[] = [];
   readonly #requestNumbers = new Map<EntryRequests | string, number>();
-  readonly #cookies = new Map<string, number>();
+  readonly #cookies = new Map<RuleRef | string, number>();
   readonly #numbers = new Map<RuleRef, number>();
 
   cookie(refs: readonly RuleRef[]): number {
     if (refs.length === 0) return 0;
-    const key = refs.map((ref) => this.#numberOf(ref)).join(",");
+    const key = refs.length === 1 ? refs[0]! : refs.map((ref) => this.#numberOf(ref)).join(",");
     let cookie = this.#cookies.get(key);
     if (cookie === undefined) {
       cookie = this.lists.push(refs) - 1;
@@ -70,73 +75,123 @@ export class Provenance {
   }
 }
 
-/** An entry whose reasons and requests are not yet numbered. */
-export interface DraftEntry extends Omit<Entry, "cookie" | "requests"> {
+/** What an entry says, its reasons and requests not yet numbered. */
+export interface DraftRow extends Omit<EntryRow, "cookie" | "requests"> {
   readonly refs: readonly RuleRef[];
   readonly requests?: EntryRequests;
 }
 
-/** Makes the entries of one direction. With `audit`, what would be denied is let through and reported. */
-export function draftEntries(
-  direction: Direction,
+/** The same with whom it is about. */
+export interface DraftEntry extends DraftRow {
+  readonly identity: NumericIdentity;
+}
+
+/** Peers and what is said of each of them. */
+export interface DraftGroup {
+  readonly identities: readonly NumericIdentity[];
+  readonly rows: readonly DraftRow[];
+}
+
+/** Makes the entries of one direction; `cells` are those of its orders. With `audit`, what would be denied is let through and reported. */
+export function draftGroups(
   { enforced, grants }: DirectionGrants,
+  cells: readonly Cell[],
   audit: boolean,
-): DraftEntry[] {
-  const everything = { direction, identity: any, protocol: 0, port: 0, portPrefix: 0, refs: [] } as const;
-  if (!enforced)
-    return [{ ...everything, action: "allow", precedence: precedenceOf("allow", levels.implicit), unenforced: true }];
-  const tries = new Map<NumericIdentity, Trie>();
-  for (const grant of grants) {
-    if (grant.peers === "any") add(tries, any, grant, audit);
-    else for (const id of grant.peers) add(tries, id, grant, audit);
+): DraftGroup[] {
+  const everything = { protocol: 0, port: 0, portPrefix: 0, refs: [] } as const;
+  if (!enforced) {
+    const precedence = precedenceOf("allow", levels.implicit);
+    return [{ identities: [any], rows: [{ ...everything, action: "allow", precedence, unenforced: true }] }];
   }
   const shared = overlaps(grants);
-  for (const overlap of shared ?? []) addOverlap(tries, overlap);
-  for (const trie of tries.values()) prune(trie);
-  pruneByWildcard(tries);
+  const overlapsOf = new Map<number, Overlap[]>();
+  for (const overlap of shared ?? []) {
+    const others = overlapsOf.get(overlap.identity);
+    if (others === undefined) overlapsOf.set(overlap.identity, [overlap]);
+    else others.push(overlap);
+  }
   const lists = new RequestLists(grants, audit);
-  const requests = (identity: NumericIdentity, { protocol, port, portPrefix, precedence }: Draft): EntryRequests =>
-    shared === undefined
-      ? tooManyOverlaps
-      : lists.of({ identity, protocol, port, prefix: portPrefix, level: levelOf(precedence) });
-  const out = [...tries].flatMap(([identity, trie]) =>
-    [...trie.values()].map((draft): DraftEntry => {
-      const { proxy, ...rest } = draft;
-      return {
-        direction,
-        identity,
-        ...rest,
-        ...(proxy === undefined ? {} : { proxy }),
-        ...(proxy === "http" ? { requests: requests(identity, draft) } : {}),
-      };
-    }),
+  const trieOf = (identity: NumericIdentity, orders: Iterable<Grant>): Trie => {
+    const trie: Trie = new Map();
+    for (const grant of orders) addGrant(trie, grant, audit);
+    for (const overlap of overlapsOf.get(identity) ?? []) addOverlap(trie, overlap);
+    prune(trie);
+    return trie;
+  };
+  const rowsOf = (identity: NumericIdentity, trie: Trie): DraftRow[] =>
+    [...trie.values()].sort(compareRows).map((draft) => {
+      const { protocol, port, portPrefix, precedence, action, proxy } = draft;
+      const refs = draft.refs.length < 2 ? draft.refs : [...new Set(draft.refs)];
+      const row = { protocol, port, portPrefix, precedence, action, refs };
+      if (proxy !== "http") return proxy === undefined ? row : { ...row, proxy };
+      const level = levelOf(precedence);
+      const requests =
+        shared === undefined ? tooManyOverlaps : lists.of({ identity, protocol, port, prefix: portPrefix, level });
+      return { ...row, proxy, requests };
+    });
+
+  const wildcard = trieOf(
+    any,
+    grants.filter(({ peers }) => peers === "any"),
   );
-  if (audit && !tries.get(any)?.has(l4Key(0, 0, 0)))
-    out.push({ ...everything, action: "audit", precedence: precedenceOf("audit", levels.implicit) });
+  const out: DraftGroup[] = [];
+  const rows = rowsOf(any, wildcard);
+  if (audit && !wildcard.has(l4Key(0, 0, 0)))
+    rows.unshift({ ...everything, action: "audit", precedence: precedenceOf("audit", levels.implicit) });
+  if (rows.length > 0) out.push({ identities: [any], rows });
+  for (const { identities, orders } of cells) {
+    const trie = trieOf(
+      identities[0]!,
+      orders.map((i) => grants[i]!),
+    );
+    pruneByWildcard(trie, wildcard);
+    if (trie.size > 0) out.push({ identities, rows: rowsOf(identities[0]!, trie) });
+  }
   return out;
 }
 
-/** Numbers the reasons. Sorted before, so that equal policies are equal in every number. */
-export function finishEntries(drafts: readonly DraftEntry[], provenance: Provenance): Entry[] {
-  return [...drafts].sort(compare).map(({ refs, requests, ...draft }) => ({
-    ...draft,
-    ...(requests === undefined ? {} : { requests: provenance.requestsNumber(requests) }),
-    cookie: provenance.cookie(refs),
+/** Numbers the reasons: in the order of the entries, so that equal policies are equal in every number. */
+export function finishGroups(
+  direction: Direction,
+  drafts: readonly DraftGroup[],
+  provenance: Provenance,
+): EntryGroup[] {
+  return drafts.map(({ identities, rows }) => ({
+    direction,
+    identities,
+    rows: rows.map(({ refs, requests, ...row }) => ({
+      ...row,
+      ...(requests === undefined ? {} : { requests: provenance.requestsNumber(requests) }),
+      cookie: provenance.cookie(refs),
+    })),
   }));
 }
 
-type Order = Pick<Entry, "identity" | "protocol" | "port" | "portPrefix">;
-
-function compare(a: Order, b: Order): number {
-  return a.identity - b.identity || a.protocol - b.protocol || a.port - b.port || l4Prefix(a) - l4Prefix(b);
+/** Group by group to entry by entry. */
+export function ungroup(groups: readonly DraftGroup[]): DraftEntry[] {
+  return groups.flatMap(({ identities, rows }) =>
+    identities.flatMap((identity) => rows.map((row) => ({ identity, ...row }))),
+  );
 }
 
-function add(tries: Map<NumericIdentity, Trie>, identity: NumericIdentity, grant: Grant, audit: boolean): void {
-  let trie = tries.get(identity);
-  if (trie === undefined) {
-    trie = new Map();
-    tries.set(identity, trie);
+/** Entry by entry to a group for each identity. */
+export function regroup(entries: readonly DraftEntry[]): DraftGroup[] {
+  const rows = new Map<NumericIdentity, DraftRow[]>();
+  for (const { identity, ...row } of entries) {
+    const others = rows.get(identity);
+    if (others === undefined) rows.set(identity, [row]);
+    else others.push(row);
   }
+  return [...rows]
+    .sort(([a], [b]) => a - b)
+    .map(([identity, own]) => ({ identities: [identity], rows: own.sort(compareRows) }));
+}
+
+function compareRows(a: Key, b: Key): number {
+  return a.protocol - b.protocol || a.port - b.port || l4Prefix(a) - l4Prefix(b);
+}
+
+function addGrant(trie: Trie, grant: Grant, audit: boolean): void {
   const ordered = actionOf(grant);
   const proxy = listenerOf(grant);
   const precedence = precedenceOf(ordered, grant.level, proxy);
@@ -155,7 +210,7 @@ function add(tries: Map<NumericIdentity, Trie>, identity: NumericIdentity, grant
       draft.proxy = proxy;
       draft.refs = refs;
     } else if (draft.precedence === precedence) {
-      draft.refs = [...new Set([...draft.refs, ...refs])];
+      draft.refs.push(...refs);
     }
   }
 }
@@ -166,17 +221,14 @@ const tooManyOverlaps: EntryRequests = {
 };
 
 /** An entry of its own where two orders overlap, unless something else decides there. */
-function addOverlap(tries: Map<NumericIdentity, Trie>, { identity, protocol, port, prefix, by }: Overlap): void {
-  const id = identity as NumericIdentity;
-  const trie: Trie = tries.get(id) ?? new Map();
-  tries.set(id, trie);
+function addOverlap(trie: Trie, { protocol, port, prefix, by }: Overlap): void {
   const key = l4Key(protocol, port, prefix);
   const precedence = precedenceOf("redirect", by[0].level, "http");
   const refs = by.flatMap(({ ref }) => ref ?? []);
   const draft = trie.get(key);
   if (draft === undefined || draft.precedence < precedence)
     trie.set(key, { protocol, port, portPrefix: prefix, precedence, action: "redirect", proxy: "http", refs });
-  else if (draft.precedence === precedence) draft.refs = [...new Set([...draft.refs, ...refs])];
+  else if (draft.precedence === precedence) draft.refs.push(...refs);
 }
 
 function actionOf({ kind }: Grant): EntryAction {
@@ -196,43 +248,25 @@ export function listenerOf({ kind, l7 }: Grant): ListenerKind | undefined {
   return kind === "l7" ? (l7?.protocol ?? "tls") : undefined;
 }
 
-/** The entries of a trie that cover a given one, itself excluded. */
-function* covering(trie: Trie, { protocol, port, portPrefix }: Draft, itselfToo: boolean): Iterable<Draft> {
+/** Whether an entry of the trie covers that key, itself excluded unless wanted, and outranks it. */
+function isOutranked({ protocol, port, portPrefix, precedence }: Draft, trie: Trie, itselfToo: boolean): boolean {
+  const beats = (key: number) => (trie.get(key)?.precedence ?? -1) > precedence;
   if (protocol !== 0) {
-    const all = trie.get(l4Key(0, 0, 0));
-    if (all !== undefined) yield all;
-    for (let prefix = 0; prefix < portPrefix; prefix++) {
-      const found = trie.get(l4Key(protocol, port & (0xffff0000 >> prefix) & 0xffff, prefix));
-      if (found !== undefined) yield found;
-    }
+    if (beats(l4Key(0, 0, 0))) return true;
+    for (let prefix = 0; prefix < portPrefix; prefix++)
+      if (beats(l4Key(protocol, port & (0xffff0000 >> prefix) & 0xffff, prefix))) return true;
   }
-  const same = itselfToo ? trie.get(l4Key(protocol, port, portPrefix)) : undefined;
-  if (same !== undefined) yield same;
+  return itselfToo && beats(l4Key(protocol, port, portPrefix));
 }
 
 /** A lookup finds the narrowest entry only: where a wider one outranks it, the narrow one must not be there. */
 function prune(trie: Trie): void {
   if (trie.size < 2) return;
-  for (const [key, draft] of trie)
-    for (const wider of covering(trie, draft, false))
-      if (wider.precedence > draft.precedence) {
-        trie.delete(key);
-        break;
-      }
+  for (const [key, draft] of trie) if (isOutranked(draft, trie, false)) trie.delete(key);
 }
 
 /** What an entry for any identity outranks never decides: it would only take room. */
-function pruneByWildcard(tries: Map<NumericIdentity, Trie>): void {
-  const wildcard = tries.get(any);
-  if (wildcard === undefined) return;
-  for (const [identity, trie] of tries) {
-    if (identity === any) continue;
-    for (const [key, draft] of trie)
-      for (const wider of covering(wildcard, draft, true))
-        if (wider.precedence > draft.precedence) {
-          trie.delete(key);
-          break;
-        }
-    if (trie.size === 0) tries.delete(identity);
-  }
+function pruneByWildcard(trie: Trie, wildcard: Trie): void {
+  if (wildcard.size === 0) return;
+  for (const [key, draft] of trie) if (isOutranked(draft, wildcard, true)) trie.delete(key);
 }

@@ -38,7 +38,9 @@ export { auditAnnotation, auditUntilAnnotation } from "./parse-audit.ts";
 export {
   type Entry,
   type EntryAction,
+  type EntryGroup,
   type EntryRequests,
+  type EntryRow,
   l4Prefix,
   type PolicySet,
   precedenceOf,

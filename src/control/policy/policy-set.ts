@@ -42,18 +42,84 @@ export type EntryRequests =
   /** Only the proxy can tell; a clause such as "its rules limit rates". */
   | { readonly kind: "proxy"; readonly reason: string };
 
+/** An entry apart from whom it is about. */
+export type EntryRow = Omit<Entry, "direction" | "identity">;
+
+/** Peers of whom the same is said: a set is kept as rows times peers. */
+export interface EntryGroup {
+  readonly direction: Direction;
+  /** Ascending; 0 stands alone. */
+  readonly identities: readonly NumericIdentity[];
+  /** One peer's, sorted by protocol, port, prefix length. */
+  readonly rows: readonly EntryRow[];
+}
+
 /** The complete policy of a subject; immutable. Subjects to which the same rules apply share one. */
 export interface PolicySet {
-  /** Sorted: ingress before egress, then by identity, protocol, port, prefix length. */
+  /** The entries as they are kept. Sorted: ingress before egress, then by the first identity. */
+  readonly groups: readonly EntryGroup[];
+  readonly entryCount: number;
+  /** One by one, sorted: ingress before egress, then by identity, protocol, port, prefix length. Made when first asked for: a hundred bytes each. */
   readonly entries: readonly Entry[];
   /** Cookie -> the statements that made the entry. provenance[0] is empty. */
   readonly provenance: readonly (readonly RuleRef[])[];
   /** What passes on the connections of entries with HTTP rules; equal lists are one. */
   readonly requests: readonly EntryRequests[];
-  /** The same policy for connections that go through the proxy; TCP only. */
+  /** The same policy for connections that go through the proxy; TCP only. Made when first asked for. */
   readonly filters: readonly PolicyFilter[];
   /** Directions in which some rule selects the subject. */
   readonly enforced: Readonly<Record<Direction, boolean>>;
+}
+
+/** Makes a set of its groups; the rest follows when it is asked for. */
+export function createPolicySet(
+  parts: Pick<PolicySet, "groups" | "provenance" | "requests" | "enforced"> & {
+    readonly filters: () => readonly PolicyFilter[];
+  },
+): PolicySet {
+  return new GroupedSet(parts);
+}
+
+class GroupedSet implements PolicySet {
+  readonly groups: readonly EntryGroup[];
+  readonly entryCount: number;
+  readonly provenance: PolicySet["provenance"];
+  readonly requests: PolicySet["requests"];
+  readonly enforced: PolicySet["enforced"];
+  readonly #makeFilters: () => readonly PolicyFilter[];
+  #filters: readonly PolicyFilter[] | undefined;
+  #entries: readonly Entry[] | undefined;
+
+  constructor(parts: Parameters<typeof createPolicySet>[0]) {
+    this.groups = parts.groups;
+    this.entryCount = parts.groups.reduce((sum, { identities, rows }) => sum + identities.length * rows.length, 0);
+    this.provenance = parts.provenance;
+    this.requests = parts.requests;
+    this.enforced = parts.enforced;
+    this.#makeFilters = parts.filters;
+  }
+
+  get entries(): readonly Entry[] {
+    this.#entries ??= flatten(this.groups);
+    return this.#entries;
+  }
+
+  get filters(): readonly PolicyFilter[] {
+    this.#filters ??= this.#makeFilters();
+    return this.#filters;
+  }
+}
+
+function flatten(groups: readonly EntryGroup[]): Entry[] {
+  const out: Entry[] = [];
+  for (const wanted of ["ingress", "egress"] as const) {
+    const placed = groups
+      .filter(({ direction }) => direction === wanted)
+      .flatMap(({ identities, rows }) => identities.map((identity) => ({ identity, rows })));
+    placed.sort((a, b) => a.identity - b.identity);
+    for (const { identity, rows } of placed) for (const row of rows) out.push({ direction: wanted, identity, ...row });
+  }
+  return out;
 }
 
 /**
@@ -100,29 +166,43 @@ export function l4Key(protocol: number, port: number, portPrefix: number): numbe
 /** Whether two sets order the same, entry by entry and filter by filter, for the same reasons. */
 export function samePolicy(a: PolicySet, b: PolicySet): boolean {
   if (a === b) return true;
-  if (a.entries.length !== b.entries.length || a.filters.length !== b.filters.length) return false;
-  if (a.provenance.length !== b.provenance.length) return false;
-  const sameEntries = a.entries.every((entry, i) => {
-    const other = b.entries[i]!;
-    return (
-      entry.direction === other.direction &&
-      entry.identity === other.identity &&
-      entry.protocol === other.protocol &&
-      entry.port === other.port &&
-      entry.portPrefix === other.portPrefix &&
-      entry.action === other.action &&
-      entry.precedence === other.precedence &&
-      entry.cookie === other.cookie &&
-      entry.proxy === other.proxy &&
-      entry.requests === other.requests &&
-      entry.unenforced === other.unenforced &&
-      entry.byDefault === other.byDefault
-    );
-  });
   return (
-    sameEntries &&
+    a.entryCount === b.entryCount &&
+    a.provenance.length === b.provenance.length &&
+    sameGroups(a.groups, b.groups) &&
     JSON.stringify(a.provenance) === JSON.stringify(b.provenance) &&
     JSON.stringify(a.requests) === JSON.stringify(b.requests) &&
     JSON.stringify(a.filters) === JSON.stringify(b.filters)
+  );
+}
+
+function sameGroups(a: readonly EntryGroup[], b: readonly EntryGroup[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every((group, i) => {
+      const other = b[i]!;
+      return (
+        group.direction === other.direction &&
+        group.identities.length === other.identities.length &&
+        group.rows.length === other.rows.length &&
+        group.identities.every((id, n) => id === other.identities[n]) &&
+        (group.rows === other.rows || group.rows.every((row, n) => sameRow(row, other.rows[n]!)))
+      );
+    })
+  );
+}
+
+function sameRow(a: EntryRow, b: EntryRow): boolean {
+  return (
+    a.protocol === b.protocol &&
+    a.port === b.port &&
+    a.portPrefix === b.portPrefix &&
+    a.action === b.action &&
+    a.precedence === b.precedence &&
+    a.cookie === b.cookie &&
+    a.proxy === b.proxy &&
+    a.requests === b.requests &&
+    a.unenforced === b.unenforced &&
+    a.byDefault === b.byDefault
   );
 }

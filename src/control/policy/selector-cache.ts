@@ -1,31 +1,38 @@
 /** Selectors in use, each once, with the identities that they select: a new identity or rule costs only what it touches. */
 import { type Identity, labelsKey, type NumericIdentity } from "#core/model";
+import { MultiMap } from "./multi-map.ts";
 import { isPeer, type KnownIdentity, knowIdentity, peerKey } from "./peers.ts";
 import type { Peer } from "./rule.ts";
-import type { Requirement, Selector } from "./selector.ts";
+import type { Selector } from "./selector.ts";
+import { anchorsOf, traitsOf } from "./traits.ts";
 
 /** A selector in use. `matches` is kept up to date; don't change it. */
-export interface CachedSelector<User> {
+export interface CachedSelector {
   readonly key: string;
   readonly matches: ReadonlySet<NumericIdentity>;
-  readonly users: ReadonlySet<User>;
 }
 
-interface Entry<User> extends CachedSelector<User> {
+interface Entry extends CachedSelector {
   readonly selects: (known: KnownIdentity) => boolean;
   readonly matches: Set<NumericIdentity>;
-  readonly users: Set<User>;
+  /** Traits under which it waits for identities; undefined: among those that are tried always. */
+  readonly anchor: readonly string[] | undefined;
 }
 
 /** Hears that a selector selects an identity that it did not select before, or no longer does. Called for each user. */
-export type SelectionListener<User> = (user: User, selector: CachedSelector<User>, id: NumericIdentity) => void;
+export type SelectionListener<User> = (user: User, selector: CachedSelector, id: NumericIdentity) => void;
 
 /** Keeps selectors and identities together. */
-export class SelectorCache<User> {
-  readonly #entries = new Map<string, Entry<User>>();
+export class SelectorCache<User extends object> {
+  readonly #entries = new Map<string, Entry>();
   readonly #identities = new Map<NumericIdentity, KnownIdentity>();
-  /** `key=value` of a label -> who has it, whatever the source: finds candidates for equality requirements. */
-  readonly #byLabel = new Map<string, Set<NumericIdentity>>();
+  /** Trait -> who has it. */
+  readonly #holders = new MultiMap<string, NumericIdentity>();
+  /** Trait -> selectors that wait for such. */
+  readonly #waiting = new MultiMap<string, Entry>();
+  readonly #users = new MultiMap<Entry, User>();
+  /** Selectors with nothing to go by. */
+  readonly #everywhere = new Set<Entry>();
   readonly #onChange: SelectionListener<User>;
   readonly #clusterName: string;
 
@@ -50,91 +57,102 @@ export class SelectorCache<User> {
     if (before !== undefined) this.removeIdentity(identity.id);
     const known = knowIdentity(identity);
     this.#identities.set(identity.id, known);
-    for (const label of identity.labels) {
-      const text = `${label.key}=${label.value}`;
-      const holders = this.#byLabel.get(text);
-      if (holders === undefined) this.#byLabel.set(text, new Set([identity.id]));
-      else holders.add(identity.id);
-    }
-    for (const entry of this.#entries.values()) {
-      const had = entry.matches.has(identity.id);
-      const has = entry.selects(known);
-      if (had === has) continue;
-      if (has) entry.matches.add(identity.id);
-      else entry.matches.delete(identity.id);
-      for (const user of entry.users) this.#onChange(user, entry, identity.id);
-    }
+    const traits = traitsOf(known);
+    for (const text of traits) this.#holders.add(text, identity.id);
+    this.#eachCandidate(traits, (entry) => {
+      if (entry.matches.has(identity.id) || !entry.selects(known)) return;
+      entry.matches.add(identity.id);
+      this.#users.forEach(entry, (user) => this.#onChange(user, entry, identity.id));
+    });
   }
 
   removeIdentity(id: NumericIdentity): void {
     const known = this.#identities.get(id);
     if (known === undefined) return;
-    this.#unindex(known);
     this.#identities.delete(id);
-    for (const entry of this.#entries.values())
-      if (entry.matches.delete(id)) for (const user of entry.users) this.#onChange(user, entry, id);
+    const traits = traitsOf(known);
+    this.#eachCandidate(traits, (entry) => {
+      if (entry.matches.delete(id)) this.#users.forEach(entry, (user) => this.#onChange(user, entry, id));
+    });
+    for (const text of traits) this.#holders.remove(text, id);
   }
 
   /** The selector of a peer, for that user. */
-  acquirePeer(peer: Peer, user: User): CachedSelector<User> {
-    const requirements = peer.kind === "labels" ? peer.selector.requirements : [];
-    return this.#acquire(peerKey(peer), (known) => isPeer(peer, known, this.#clusterName), requirements, user);
+  acquirePeer(peer: Peer, user: User): CachedSelector {
+    return this.#acquire(
+      peerKey(peer),
+      (known) => isPeer(peer, known, this.#clusterName),
+      () => anchorsOf(peer),
+      user,
+    );
   }
 
   /** A rule's subjects. */
-  acquireSubject(selector: Selector, user: User): CachedSelector<User> {
+  acquireSubject(selector: Selector, user: User): CachedSelector {
     return this.acquirePeer({ kind: "labels", selector, path: "" }, user);
   }
 
   /** Everyone who names ports. */
-  acquireNamed(user: User): CachedSelector<User> {
-    return this.#acquire("named ports", (known) => known.namedPorts.length > 0, [], user);
+  acquireNamed(user: User): CachedSelector {
+    return this.#acquire(
+      "named ports",
+      (known) => known.namedPorts.length > 0,
+      () => [],
+      user,
+    );
   }
 
   /** The user is gone. */
-  release(selector: CachedSelector<User>, user: User): void {
+  release(selector: CachedSelector, user: User): void {
     const entry = this.#entries.get(selector.key);
     if (entry === undefined) return;
-    entry.users.delete(user);
-    if (entry.users.size === 0) this.#entries.delete(selector.key);
+    this.#users.remove(entry, user);
+    if (this.#users.count(entry) > 0) return;
+    this.#entries.delete(selector.key);
+    if (entry.anchor === undefined) this.#everywhere.delete(entry);
+    for (const text of entry.anchor ?? []) this.#waiting.remove(text, entry);
   }
 
   #acquire(
     key: string,
-    select: (known: KnownIdentity) => boolean,
-    requirements: readonly Requirement[],
+    selects: (known: KnownIdentity) => boolean,
+    anchors: () => readonly (readonly string[])[],
     user: User,
-  ): CachedSelector<User> {
+  ): CachedSelector {
     let entry = this.#entries.get(key);
     if (entry === undefined) {
-      entry = { key, selects: select, matches: new Set(), users: new Set() };
-      for (const known of this.#candidates(requirements)) if (select(known)) entry.matches.add(known.identity.id);
+      const anchor = this.#leastCommon(anchors());
+      entry = { key, selects, matches: new Set(), anchor };
+      const { matches } = entry;
+      const tryOne = (id: NumericIdentity) => {
+        if (selects(this.#identities.get(id)!)) matches.add(id);
+      };
+      if (anchor === undefined) for (const id of this.#identities.keys()) tryOne(id);
+      else for (const text of anchor) this.#holders.forEach(text, tryOne);
       this.#entries.set(key, entry);
+      if (anchor === undefined) this.#everywhere.add(entry);
+      else for (const text of anchor) this.#waiting.add(text, entry);
     }
-    entry.users.add(user);
+    this.#users.add(entry, user);
     return entry;
   }
 
-  /** A superset of what the requirements select, as small as the index of labels tells at no cost. */
-  *#candidates(requirements: readonly Requirement[]): Iterable<KnownIdentity> {
-    let best: ReadonlySet<NumericIdentity> | undefined;
-    for (const { key, operator, values } of requirements) {
-      if (operator !== "In" || values.length !== 1) continue;
-      const holders = this.#byLabel.get(`${key}=${values[0]}`) ?? noOne;
-      if (best === undefined || holders.size < best.size) best = holders;
+  /** The anchor that spares most: few have it, and few wait for it. */
+  #leastCommon(anchors: readonly (readonly string[])[]): readonly string[] | undefined {
+    let best: readonly string[] | undefined;
+    let smallest = Number.POSITIVE_INFINITY;
+    for (const anchor of anchors) {
+      let size = 0;
+      for (const text of anchor) size += this.#holders.count(text) + this.#waiting.count(text);
+      if (size >= smallest) continue;
+      best = anchor;
+      smallest = size;
     }
-    if (best === undefined) yield* this.#identities.values();
-    else for (const id of best) yield this.#identities.get(id)!;
+    return best;
   }
 
-  #unindex(known: KnownIdentity): void {
-    for (const label of known.identity.labels) {
-      const text = `${label.key}=${label.value}`;
-      const holders = this.#byLabel.get(text);
-      holders?.delete(known.identity.id);
-      if (holders?.size === 0) this.#byLabel.delete(text);
-    }
+  #eachCandidate(traits: readonly string[], action: (entry: Entry) => void): void {
+    for (const entry of this.#everywhere) action(entry);
+    for (const text of traits) this.#waiting.forEach(text, action);
   }
 }
-
-const noOne: ReadonlySet<NumericIdentity> = new Set();

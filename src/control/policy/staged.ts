@@ -2,7 +2,7 @@
  * Staged policies beside those in force, in one set of entries: what is in force decides, and where it lets something through that
  * the staged ones would not, the entry says so. The kernel's two look-ups answer for both at once.
  */
-import type { Direction, NumericIdentity } from "#core/model";
+import type { NumericIdentity } from "#core/model";
 import type { DraftEntry } from "./entries.ts";
 import { l4Key, l4Prefix, levels, precedenceOf } from "./policy-set.ts";
 import type { RuleRef } from "./rule.ts";
@@ -24,7 +24,7 @@ const any = 0 as NumericIdentity;
 const denied: Outcome = { action: "deny", refs: [] };
 
 /** One list of entries for both. An identity's entries all outrank those for any identity, and say all that holds for it. */
-export function overlay(direction: Direction, staging: Staging): DraftEntry[] {
+export function overlay(staging: Staging): DraftEntry[] {
   const enforced = index(staging.enforced);
   const all = index(staging.all);
   const outcome = (identity: NumericIdentity, key: Key): Outcome => {
@@ -41,20 +41,19 @@ export function overlay(direction: Direction, staging: Staging): DraftEntry[] {
     };
   };
   const shared = keysOf(any, enforced, all);
-  const wildcard = cover(direction, any, shared, outcome, () => denied);
+  const wildcard = cover(any, shared, outcome, () => denied);
   const forAnyone = new Map([[any, new Map(wildcard.map((entry) => [keyNumber(entry), entry]))]]);
   const out = [...wildcard];
   for (const identity of new Set([...enforced.keys(), ...all.keys()])) {
     if (identity === any) continue;
     const keys = new Map([...shared, ...keysOf(identity, enforced, all)]);
-    out.push(...cover(direction, identity, keys, outcome, (key) => decideBox(forAnyone, any, key) ?? denied));
+    out.push(...cover(identity, keys, outcome, (key) => decideBox(forAnyone, any, key) ?? denied));
   }
   return out;
 }
 
 /** The fewest entries of one identity: those that say something else than the next wider one, or than what holds without any. */
 function cover(
-  direction: Direction,
   identity: NumericIdentity,
   keys: ReadonlyMap<number, Key>,
   outcome: (identity: NumericIdentity, key: Key) => Outcome,
@@ -68,7 +67,6 @@ function cover(
     if (isSame(wanted, longest(kept, key) ?? otherwise(key))) continue;
     const { action, proxy, requests, refs, unenforced, byDefault } = wanted;
     kept.set(keyNumber(key), {
-      direction,
       identity,
       ...key,
       action,
