@@ -9,9 +9,11 @@ import {
   type PolicyKind,
   parsePolicy,
   type Rule,
+  unenforceable,
 } from "#control/policy";
 import { type ReadableTable, Table } from "#core/runtime";
 import { compilePattern } from "#proxy/policy";
+import { nodeCapabilities } from "./capabilities.ts";
 import type { RecordFolder } from "./files.ts";
 
 /** Any policy object. */
@@ -59,13 +61,18 @@ export function createJudgedPolicies(lastGood: RecordFolder): JudgedPolicies {
   const kept = new Map(lastGood.readAll());
   const fileOf = (key: string) => createHash("sha256").update(key).digest("hex").slice(0, 32);
 
-  const parse = (object: unknown): ParsedPolicy =>
-    parsePolicy(object, {
+  /** A policy that this node can't enforce whole is refused whole. */
+  function parse(object: unknown): ParsedPolicy {
+    const parsed = parsePolicy(object, {
       compileRegex(pattern) {
         const compiled = compilePattern(pattern);
         return typeof compiled === "string" ? compiled : undefined;
       },
     });
+    if (parsed.kind === "refused") return parsed;
+    const missing = unenforceable(parsed.rules, nodeCapabilities);
+    return missing.length === 0 ? parsed : { kind: "refused", problems: [...parsed.problems, ...missing] };
+  }
 
   function forget(key: string): void {
     const file = fileOf(key);

@@ -1,7 +1,7 @@
 /** CIDR groups: prefixes kept in objects of their own, named by rules. They are put in their places before rules are resolved. */
 import type { Problem } from "#contracts/manifest";
 import { type Prefix, parsePrefix } from "#core/model";
-import type { GroupPeer, Peer, Rule } from "./rule.ts";
+import type { CloudGroup, GroupPeer, Peer, Rule } from "./rule.ts";
 import { indexLabels, selects } from "./selector.ts";
 
 /** A CiliumCIDRGroup. */
@@ -61,6 +61,14 @@ export function bindGroups(rules: readonly Rule[], groups: ReadonlyMap<string, C
       return { ...statement, peers: [...peers, ...named.flatMap((peer) => prefixPeers(peer, groups))] };
     }),
   }));
+}
+
+/** Groups of cloud providers that the rules name, by the name under which they are looked for. */
+export function cloudGroups(rules: readonly Rule[]): Map<string, CloudGroup> {
+  const named = groupPeers(rules).flatMap(({ group, cloud }) =>
+    typeof group === "string" && cloud !== undefined ? [[group, cloud] as const] : [],
+  );
+  return new Map(named);
 }
 
 /** Peers of the rules for which there is no group. */

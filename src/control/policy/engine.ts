@@ -10,7 +10,14 @@ import {
   reservedLabels,
 } from "#core/model";
 import { type Cell, cellsOf } from "./cells.ts";
-import { bindGroups, type CidrGroup, mentionsGroup, mentionsGroups, unresolvedGroups } from "./cidr-group.ts";
+import {
+  bindGroups,
+  type CidrGroup,
+  cloudGroups,
+  mentionsGroup,
+  mentionsGroups,
+  unresolvedGroups,
+} from "./cidr-group.ts";
 import { type DraftGroup, draftGroups, finishGroups, Provenance, regroup, ungroup } from "./entries.ts";
 import { makeFilters } from "./filters.ts";
 import {
@@ -20,10 +27,19 @@ import {
   type ResolvedStatement,
   resolveDirection,
 } from "./grants.ts";
+import type { MergeConflict } from "./merge.ts";
 import type { KnownIdentity } from "./peers.ts";
 import { createPolicySet, type PolicySet, samePolicy } from "./policy-set.ts";
-import type { GroupPeer, Peer, Rule, RuleRef, Statement } from "./rule.ts";
+import type { CloudGroup, GroupPeer, Peer, Rule, RuleRef, ServicePeer, Statement } from "./rule.ts";
 import { type CachedSelector, SelectorCache } from "./selector-cache.ts";
+import {
+  bindServices,
+  mentionsService,
+  mentionsServices,
+  type PolicyService,
+  serviceKey,
+  unresolvedServices,
+} from "./service-peer.ts";
 import { overlay } from "./staged.ts";
 
 /** How an engine is set up. */
@@ -54,6 +70,10 @@ export interface PolicyEngine {
   upsertGroup(group: CidrGroup): void;
   /** Forgets a CIDR group: from now on it selects nothing. */
   removeGroup(name: string): void;
+  /** Adds or replaces a Service; rules that name it, and only these, are resolved anew. */
+  upsertService(service: PolicyService): void;
+  /** Forgets a Service: from now on it selects nothing. */
+  removeService(key: Pick<PolicyService, "namespace" | "name">): void;
   /** Adds or replaces an identity: of pods anywhere, or of a prefix. */
   upsertIdentity(identity: Identity): void;
   /** Forgets an identity; as a subject it is removed, too. */
@@ -82,6 +102,12 @@ export interface PolicyEngine {
   prefixesOf(rules: readonly Rule[]): readonly Prefix[];
   /** Peers of these rules that name a CIDR group which is not there. */
   unresolvedGroups(rules: readonly Rule[]): readonly GroupPeer[];
+  /** The same for Services. */
+  unresolvedServices(rules: readonly Rule[]): readonly ServicePeer[];
+  /** Groups of cloud providers that rules name: who can resolve one puts it with {@link PolicyEngine.upsertGroup} under its name. */
+  cloudGroups(): ReadonlyMap<string, CloudGroup>;
+  /** Items of rules that are left out because they can't be joined with others, as of the last `flush`. */
+  conflicts(): readonly MergeConflict[];
   /** Cluster name and enforcement, as explanations need them. */
   readonly options: Required<EngineOptions>;
 }
@@ -120,9 +146,10 @@ export function createPolicyEngine(options: EngineOptions = {}): PolicyEngine {
 class Engine implements PolicyEngine {
   readonly options: Required<EngineOptions>;
   readonly #objects = new Map<string, readonly RuleUse[]>();
-  /** Rules that name CIDR groups, as they were given. */
+  /** Rules that name CIDR groups or services, as they were given. */
   readonly #written = new Map<string, readonly Rule[]>();
   readonly #groups = new Map<string, CidrGroup>();
+  readonly #services = new Map<string, PolicyService>();
   readonly #rules = new Set<RuleUse>();
   readonly #subjects = new Map<NumericIdentity, Subject>();
   readonly #dirtySubjects = new Set<NumericIdentity>();
@@ -148,12 +175,10 @@ class Engine implements PolicyEngine {
 
   upsertRules(key: string, rules: readonly Rule[]): void {
     // First the new, then the old go: selectors that both use stay, with what they select.
-    const uses = bindGroups(rules, this.#groups).map((rule, i) =>
-      this.#use(rule, `${key} ${String(i).padStart(6, "0")}`),
-    );
+    const uses = this.#bind(rules).map((rule, i) => this.#use(rule, `${key} ${String(i).padStart(6, "0")}`));
     this.removeRules(key);
     this.#objects.set(key, uses);
-    if (mentionsGroups(rules)) this.#written.set(key, rules);
+    if (mentionsGroups(rules) || mentionsServices(rules)) this.#written.set(key, rules);
   }
 
   removeRules(key: string): void {
@@ -175,14 +200,27 @@ class Engine implements PolicyEngine {
   upsertGroup(group: CidrGroup): void {
     const before = this.#groups.get(group.name);
     this.#groups.set(group.name, group);
-    this.#rebind(before === undefined ? [group] : [before, group]);
+    this.#rebind((rules) => [before, group].some((one) => one !== undefined && mentionsGroup(rules, one)));
   }
 
   removeGroup(name: string): void {
     const before = this.#groups.get(name);
     if (before === undefined) return;
     this.#groups.delete(name);
-    this.#rebind([before]);
+    this.#rebind((rules) => mentionsGroup(rules, before));
+  }
+
+  upsertService(service: PolicyService): void {
+    const before = this.#services.get(serviceKey(service));
+    this.#services.set(serviceKey(service), service);
+    this.#rebind((rules) => [before, service].some((one) => one !== undefined && mentionsService(rules, one)));
+  }
+
+  removeService(key: Pick<PolicyService, "namespace" | "name">): void {
+    const before = this.#services.get(serviceKey(key));
+    if (before === undefined) return;
+    this.#services.delete(serviceKey(key));
+    this.#rebind((rules) => mentionsService(rules, before));
   }
 
   upsertIdentity(identity: Identity): void {
@@ -203,7 +241,7 @@ class Engine implements PolicyEngine {
     this.#subjects.set(id, subject);
     this.#dirtySubjects.add(id);
     for (const use of this.#rules)
-      if (use.subject.matches.has(id)) {
+      if (isSubject(use, id)) {
         use.subjects.add(id);
         toggle(subject.toggled, use);
       }
@@ -271,7 +309,7 @@ class Engine implements PolicyEngine {
   rulesFor(id: NumericIdentity): readonly Rule[] {
     const subject = this.#subjects.get(id);
     if (subject !== undefined && subject.toggled.size === 0) return subject.class.rules.map((use) => use.rule);
-    return sorted([...this.#rules].filter((use) => use.subject.matches.has(id))).map((use) => use.rule);
+    return sorted([...this.#rules].filter((use) => isSubject(use, id))).map((use) => use.rule);
   }
 
   identity(id: NumericIdentity): Identity | undefined {
@@ -283,17 +321,37 @@ class Engine implements PolicyEngine {
   }
 
   prefixesOf(rules: readonly Rule[]): readonly Prefix[] {
-    return collectPrefixes(bindGroups(rules, this.#groups));
+    return collectPrefixes(this.#bind(rules));
   }
 
   unresolvedGroups(rules: readonly Rule[]): readonly GroupPeer[] {
     return unresolvedGroups(rules, this.#groups);
   }
 
-  /** Resolves the rules anew that name one of the groups. */
-  #rebind(groups: readonly CidrGroup[]): void {
-    for (const [key, rules] of [...this.#written])
-      if (groups.some((group) => mentionsGroup(rules, group))) this.upsertRules(key, rules);
+  unresolvedServices(rules: readonly Rule[]): readonly ServicePeer[] {
+    return unresolvedServices(rules, this.#services);
+  }
+
+  cloudGroups(): ReadonlyMap<string, CloudGroup> {
+    return cloudGroups([...this.#written.values()].flat());
+  }
+
+  conflicts(): readonly MergeConflict[] {
+    const sets = new Set([...this.#subjects.values()].flatMap(({ set }) => (set === undefined ? [] : [set])));
+    const byPlace = [...sets].flatMap(({ conflicts }) =>
+      conflicts.map((conflict) => [`${JSON.stringify(conflict.ref)} ${conflict.path}`, conflict] as const),
+    );
+    return [...new Map(byPlace).values()];
+  }
+
+  /** Rules with what groups and services stand for now. */
+  #bind(rules: readonly Rule[]): readonly Rule[] {
+    return bindServices(bindGroups(rules, this.#groups), this.#services, this.options.clusterName);
+  }
+
+  /** Resolves the rules anew that name what has changed. */
+  #rebind(mention: (rules: readonly Rule[]) => boolean): void {
+    for (const [key, rules] of [...this.#written]) if (mention(rules)) this.upsertRules(key, rules);
   }
 
   #use(rule: Rule, order: string): RuleUse {
@@ -317,7 +375,7 @@ class Engine implements PolicyEngine {
   #onSelection(use: RuleUse, selector: CachedSelector, id: NumericIdentity): void {
     if (use.statements.some(({ selectors }) => selectors.includes(selector))) this.#dirtyRules.add(use);
     const subject = use.subject === selector ? this.#subjects.get(id) : undefined;
-    if (subject === undefined) return;
+    if (subject === undefined || isOfNode(id) !== isOfNodes(use)) return;
     if (!use.subjects.delete(id)) use.subjects.add(id);
     toggle(subject.toggled, use);
     this.#dirtySubjects.add(id);
@@ -327,7 +385,7 @@ class Engine implements PolicyEngine {
     const smaller = use.subject.matches.size < this.#subjects.size ? use.subject.matches : this.#subjects.keys();
     for (const id of smaller) {
       const subject = this.#subjects.get(id);
-      if (subject === undefined || !use.subject.matches.has(id)) continue;
+      if (subject === undefined || !isSubject(use, id)) continue;
       use.subjects.add(id);
       toggle(subject.toggled, use);
       this.#dirtySubjects.add(id);
@@ -399,6 +457,7 @@ function assemble(
     const cells = cellsOf(grants.grants);
     return {
       enforced: grants.enforced,
+      conflicts: grants.conflicts,
       groups: finishGroups(direction, draft(direction, grants, cells), provenance),
       filters: () => makeFilters(direction, grants, cells, audit),
     };
@@ -408,6 +467,7 @@ function assemble(
     provenance: provenance.lists,
     requests: provenance.requests,
     filters: () => parts.flatMap(({ filters }) => filters()),
+    conflicts: parts.flatMap(({ conflicts }) => conflicts),
     enforced: { ingress: parts[0]!.enforced, egress: parts[1]!.enforced },
   });
 }
@@ -421,10 +481,10 @@ function refOf({ kind, name, namespace, uid, path }: Rule): RuleRef {
 }
 
 /** The policy of a subject that no rule selects: everything is let through. */
-export const unenforcedPolicy: PolicySet = makePolicySet(() => ({ enforced: false, grants: [] }), false);
+export const unenforcedPolicy: PolicySet = makePolicySet(() => ({ enforced: false, grants: [], conflicts: [] }), false);
 
 /** A policy that lets nothing through: default deny both ways, and no rule that allows. */
-export const closedPolicy: PolicySet = makePolicySet(() => ({ enforced: true, grants: [] }), false);
+export const closedPolicy: PolicySet = makePolicySet(() => ({ enforced: true, grants: [], conflicts: [] }), false);
 
 function sorted(rules: Iterable<RuleUse>): RuleUse[] {
   return [...rules].sort((a, b) => (a.order < b.order ? -1 : a.order > b.order ? 1 : 0));
@@ -432,6 +492,14 @@ function sorted(rules: Iterable<RuleUse>): RuleUse[] {
 
 const nobody: CachedSelector = { key: "", matches: new Set() };
 const noRules: SubjectClass = { number: 0, rules: [] };
+
+const isOfNode = (id: NumericIdentity): boolean => id === Reserved.host;
+const isOfNodes = ({ rule }: RuleUse): boolean => rule.ofNodes === true;
+
+/** The node itself is the subject of host policies, and of these alone. */
+function isSubject(use: RuleUse, id: NumericIdentity): boolean {
+  return isOfNode(id) === isOfNodes(use) && use.subject.matches.has(id);
+}
 
 function toggle(rules: Set<RuleUse> | undefined, use: RuleUse): void {
   if (rules !== undefined && !rules.delete(use)) rules.add(use);

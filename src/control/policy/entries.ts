@@ -16,7 +16,7 @@ import {
   precedenceOf,
 } from "./policy-set.ts";
 import { type Overlap, overlaps, RequestLists } from "./requests.ts";
-import type { RuleRef } from "./rule.ts";
+import type { Authentication, RuleRef } from "./rule.ts";
 
 interface Draft {
   readonly protocol: number;
@@ -26,6 +26,7 @@ interface Draft {
   action: EntryAction;
   /** With `redirect`. */
   proxy: ListenerKind | undefined;
+  authentication: Authentication | undefined;
   /** Some may be named twice. */
   refs: RuleRef[];
 }
@@ -110,19 +111,22 @@ export function draftGroups(
     if (others === undefined) overlapsOf.set(overlap.identity, [overlap]);
     else others.push(overlap);
   }
+  const asksProof = grants.some(({ authentication }) => authentication !== undefined);
   const lists = new RequestLists(grants, audit);
   const trieOf = (identity: NumericIdentity, orders: Iterable<Grant>): Trie => {
     const trie: Trie = new Map();
     for (const grant of orders) addGrant(trie, grant, audit);
     for (const overlap of overlapsOf.get(identity) ?? []) addOverlap(trie, overlap);
+    if (asksProof) inheritAuthentication(trie, trie);
     prune(trie);
     return trie;
   };
   const rowsOf = (identity: NumericIdentity, trie: Trie): DraftRow[] =>
     [...trie.values()].sort(compareRows).map((draft) => {
-      const { protocol, port, portPrefix, precedence, action, proxy } = draft;
+      const { protocol, port, portPrefix, precedence, action, proxy, authentication } = draft;
       const refs = draft.refs.length < 2 ? draft.refs : [...new Set(draft.refs)];
-      const row = { protocol, port, portPrefix, precedence, action, refs };
+      const proof = authentication === undefined || authentication === "disabled" ? {} : { authentication };
+      const row = { protocol, port, portPrefix, precedence, action, refs, ...proof };
       if (proxy !== "http") return proxy === undefined ? row : { ...row, proxy };
       const level = levelOf(precedence);
       const requests =
@@ -144,6 +148,7 @@ export function draftGroups(
       identities[0]!,
       orders.map((i) => grants[i]!),
     );
+    if (asksProof) inheritAuthentication(trie, wildcard);
     pruneByWildcard(trie, wildcard);
     if (trie.size > 0) out.push({ identities, rows: rowsOf(identities[0]!, trie) });
   }
@@ -194,7 +199,8 @@ function compareRows(a: Key, b: Key): number {
 function addGrant(trie: Trie, grant: Grant, audit: boolean): void {
   const ordered = actionOf(grant);
   const proxy = listenerOf(grant);
-  const precedence = precedenceOf(ordered, grant.level, proxy);
+  const precedence = precedenceOf(ordered, grant.level, proxy, grant.listener?.priority);
+  const { authentication } = grant;
   // What no rule ordered has no reference, and so the cookie 0.
   const refs = grant.ref === undefined ? [] : [grant.ref];
   // An audited deny keeps the deny's rank: it must not let an allow take its place in the report.
@@ -203,14 +209,25 @@ function addGrant(trie: Trie, grant: Grant, audit: boolean): void {
     const key = l4Key(grant.protocol, port, prefix);
     const draft = trie.get(key);
     if (draft === undefined) {
-      trie.set(key, { protocol: grant.protocol, port, portPrefix: prefix, precedence, action, proxy, refs });
+      trie.set(key, {
+        protocol: grant.protocol,
+        port,
+        portPrefix: prefix,
+        precedence,
+        action,
+        proxy,
+        authentication,
+        refs,
+      });
     } else if (draft.precedence < precedence) {
       draft.precedence = precedence;
       draft.action = action;
       draft.proxy = proxy;
+      draft.authentication = authentication;
       draft.refs = refs;
     } else if (draft.precedence === precedence) {
       draft.refs.push(...refs);
+      draft.authentication = stricter(draft.authentication, authentication);
     }
   }
 }
@@ -227,7 +244,16 @@ function addOverlap(trie: Trie, { protocol, port, prefix, by }: Overlap): void {
   const refs = by.flatMap(({ ref }) => ref ?? []);
   const draft = trie.get(key);
   if (draft === undefined || draft.precedence < precedence)
-    trie.set(key, { protocol, port, portPrefix: prefix, precedence, action: "redirect", proxy: "http", refs });
+    trie.set(key, {
+      protocol,
+      port,
+      portPrefix: prefix,
+      precedence,
+      action: "redirect",
+      proxy: "http",
+      authentication: by[0].authentication,
+      refs,
+    });
   else if (draft.precedence === precedence) draft.refs.push(...refs);
 }
 
@@ -244,8 +270,34 @@ function actionOf({ kind }: Grant): EntryAction {
 }
 
 /** Who judges what an `l7` grant lets through. */
-export function listenerOf({ kind, l7 }: Grant): ListenerKind | undefined {
-  return kind === "l7" ? (l7?.protocol ?? "tls") : undefined;
+export function listenerOf({ kind, l7, listener }: Grant): ListenerKind | undefined {
+  if (kind !== "l7") return undefined;
+  return listener === undefined ? (l7?.protocol ?? "tls") : "envoy";
+}
+
+const strictness: readonly (Authentication | undefined)[] = [undefined, "disabled", "required", "test-always-fail"];
+
+function stricter(a: Authentication | undefined, b: Authentication | undefined): Authentication | undefined {
+  return strictness.indexOf(a) > strictness.indexOf(b) ? a : b;
+}
+
+/** What a wider entry asks holds for a narrower one that says nothing of it. */
+function inheritAuthentication(trie: Trie, from: Trie): void {
+  for (const draft of trie.values()) {
+    if (draft.authentication !== undefined || draft.action === "deny") continue;
+    for (const key of keysAbove(draft)) {
+      const wider = from.get(key);
+      if (wider !== draft) draft.authentication = wider?.authentication ?? draft.authentication;
+    }
+  }
+}
+
+/** Keys that cover an entry's, the widest first, its own last. */
+function keysAbove({ protocol, port, portPrefix }: Draft): number[] {
+  const keys = [l4Key(0, 0, 0)];
+  for (let prefix = 0; protocol !== 0 && prefix <= portPrefix; prefix++)
+    keys.push(l4Key(protocol, port & (0xffff0000 >> prefix) & 0xffff, prefix));
+  return keys;
 }
 
 /** Whether an entry of the trie covers that key, itself excluded unless wanted, and outranks it. */

@@ -69,7 +69,10 @@ function toFilter(grant: Grant, peers: PolicyFilter["peers"], protocol: PolicyFi
     port: all ? 0 : first,
     ...(all || last === first ? {} : { endPort: last }),
     kind,
-    precedence: kind === "l7" ? precedenceOf("redirect", level, listenerOf(grant)) : precedenceOf(kind, level),
+    precedence:
+      kind === "l7"
+        ? precedenceOf("redirect", level, listenerOf(grant), grant.listener?.priority)
+        : precedenceOf(kind, level),
     ...(l7 === undefined || ref === undefined ? {} : { l7: toL7Filter(l7, ref) }),
     ...(tls === undefined ? {} : { tls }),
     refs: ref === undefined ? [] : [toPolicyRef(ref)],

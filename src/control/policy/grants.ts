@@ -1,8 +1,9 @@
 /** The rules of one subject with every selector and name resolved: who, which ports, what. Entries and filters are made of these. */
 import { type Direction, type NumericIdentity, Reserved } from "#core/model";
+import { findConflicts, type MergeConflict } from "./merge.ts";
 import type { KnownIdentity } from "./peers.ts";
 import { levels } from "./policy-set.ts";
-import type { PortList, PortMatch, Rule, RuleRef, Statement } from "./rule.ts";
+import type { Authentication, PortList, PortMatch, Rule, RuleRef, Statement } from "./rule.ts";
 
 /** One order, wherever it stands. */
 export interface Order {
@@ -20,6 +21,8 @@ export interface Order {
   /** With `l7`: what passes on which kind of connection. */
   readonly l7?: PortList["l7"];
   readonly tls?: PortList["tls"];
+  readonly listener?: PortList["listener"];
+  readonly authentication?: Authentication;
 }
 
 /** One order in its place: of those that match, the ones of the smallest level count. */
@@ -32,7 +35,7 @@ export interface Grant extends Order {
 /** A statement whose peers are resolved. */
 export interface ResolvedStatement {
   readonly statement: Statement;
-  readonly peers: "any" | readonly { readonly matches: ReadonlySet<NumericIdentity> }[];
+  readonly peers: "any" | readonly { readonly key: string; readonly matches: ReadonlySet<NumericIdentity> }[];
 }
 
 /** A rule whose statements are resolved. */
@@ -57,6 +60,7 @@ export interface GrantContext {
 export interface DirectionGrants {
   readonly enforced: boolean;
   readonly grants: readonly Grant[];
+  readonly conflicts: readonly MergeConflict[];
 }
 
 /** The host may always come in: kubelet's probes must not depend on policies. An explicit rule about the host outranks it. */
@@ -69,7 +73,7 @@ export function resolveDirection(
   rules: readonly ResolvedRule[],
   context: GrantContext,
 ): DirectionGrants {
-  if (context.enforcement === "never") return { enforced: false, grants: [] };
+  if (context.enforcement === "never") return { enforced: false, grants: [], conflicts: [] };
   const isInit = context.subject.labels.get("init")?.some((label) => label.source === "reserved") ?? false;
   // Where a policy of everyone denies what it does not allow, nothing is left for tier Baseline.
   const closed = rules.some(({ rule }) => rule.defaultDeny[direction]);
@@ -77,14 +81,15 @@ export function resolveDirection(
   const speaking = rules
     .flatMap(({ statements }) => statements)
     .filter(({ statement }) => statement.direction === direction);
-  if (!defaultDeny && speaking.length === 0) return { enforced: false, grants: [] };
+  if (!defaultDeny && speaking.length === 0) return { enforced: false, grants: [], conflicts: [] };
 
+  const conflicts = findConflicts(speaking);
   const admin = new Map<number, Order[]>();
   const normal: Order[] = [];
   const baseline = new Map<number, Order[]>();
   for (const resolved of speaking) {
     const { standing } = resolved.statement;
-    if (standing === undefined) resolveStatement(resolved, defaultDeny, context, normal);
+    if (standing === undefined) resolveStatement(resolved, defaultDeny, context, normal, conflicts);
     else if (standing.tier === "admin")
       resolveStatement(resolved, defaultDeny, context, layerOf(admin, standing.order));
     else if (!closed) resolveStatement(resolved, defaultDeny, context, layerOf(baseline, standing.order));
@@ -104,7 +109,7 @@ export function resolveDirection(
     // What is found nowhere is denied anyway.
     ...(defaultDeny ? [] : placed([[closing]], levels.implicit)),
   ];
-  return { enforced: true, grants };
+  return { enforced: true, grants, conflicts: [...conflicts.values()] };
 }
 
 function layerOf(tier: Map<number, Order[]>, order: number): Order[] {
@@ -182,19 +187,23 @@ function resolveStatement(
   defaultDeny: boolean,
   context: GrantContext,
   out: Order[],
+  conflicts: ReturnType<typeof findConflicts> = noConflicts,
 ): void {
   const { statement } = resolved;
-  const { direction, ref } = statement;
+  const { direction, ref, authentication } = statement;
+  if (conflicts.has(statement)) return;
   const peers = unite(resolved);
   if (peers !== "any" && peers.size === 0) return;
-  const base = { direction, ref } as const;
+  const base = { direction, ref, ...(authentication === undefined ? {} : { authentication }) } as const;
   if (statement.ports === "any") {
     out.push({ ...base, kind: statement.action, peers, protocol: 0, first: 0, last: 65535 });
     return;
   }
   for (const list of statement.ports) {
-    const { l7, tls } = list;
-    const what = l7 === undefined && tls === undefined ? { kind: statement.action } : { kind: "l7" as const, l7, tls };
+    if (conflicts.has(list)) continue;
+    const { l7, tls, listener } = list;
+    const isPlain = l7 === undefined && tls === undefined && listener === undefined;
+    const what = isPlain ? { kind: statement.action } : { kind: "l7" as const, l7, tls, listener };
     for (const match of list.matches)
       for (const ports of resolvePorts(match, direction, peers, context)) {
         out.push({ ...base, ...what, ...ports });
@@ -203,6 +212,8 @@ function resolveStatement(
       }
   }
 }
+
+const noConflicts: ReturnType<typeof findConflicts> = new Map();
 
 function unite({ peers }: ResolvedStatement): "any" | ReadonlySet<NumericIdentity> {
   if (peers === "any") return "any";

@@ -4,6 +4,7 @@
  * @module
  */
 
+export { type Capability, capabilities, type Need, needsOf, unenforceable } from "./capabilities.ts";
 export { type CidrGroup, parseCidrGroup } from "./cidr-group.ts";
 export {
   type ComparedStatement,
@@ -32,6 +33,7 @@ export {
 } from "./explain.ts";
 export { nearest } from "./fields.ts";
 export { formatMaskedPort, type MaskedPort, maskRange } from "./masks.ts";
+export { formatConflict, type MergeConflict } from "./merge.ts";
 export { describeIdentity, tellingLabels } from "./naming.ts";
 export { isPolicyKind, type ParsedPolicy, parsePolicy } from "./parse.ts";
 export { auditAnnotation, auditUntilAnnotation } from "./parse-audit.ts";
@@ -61,4 +63,5 @@ export type {
   RuleRef,
   Statement,
 } from "./rule.ts";
+export { type PolicyService, serviceKey } from "./service-peer.ts";
 export { formatYaml } from "./yaml.ts";

@@ -1,7 +1,7 @@
 /** The policies of policy.networking.k8s.io -> the same rules: tiers, priorities, and Pass. What can't be judged fails closed. */
 import { formatPrefix, type Prefix, parsePrefix, protocolNumbers } from "#core/model";
 import { clusterKey, namespaceKey, namespaceLabelsPrefix } from "./parse-peers.ts";
-import { readPort } from "./parse-ports.ts";
+import { readPort } from "./parse-port.ts";
 import { type KeyMapping, parseSelector } from "./parse-selector.ts";
 import { at, type Fields, type Reader, show } from "./reader.ts";
 import type { ObjectRef, Peer, PortList, PortMatch, Rule, Standing, Statement } from "./rule.ts";
@@ -403,7 +403,8 @@ function readPorts(
   if (items.length === 0)
     reader.error(at(path, key), "missing-field", `${key} must not be empty`, `remove ${key} to mean every port`);
   const lists = items.map((item, i) => read(item, `${at(path, key)}[${i}]`));
-  return { ports: [{ matches: lists.flatMap((one) => one ?? []) }], unknown: lists.includes(undefined) };
+  const matches = lists.flatMap((one) => one ?? []);
+  return { ports: [{ path: at(path, key), matches }], unknown: lists.includes(undefined) };
 }
 
 const isPort = (n: unknown): n is number => typeof n === "number" && Number.isInteger(n) && n >= 1 && n <= 65535;

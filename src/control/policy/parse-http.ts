@@ -1,6 +1,8 @@
 /** HTTP rules: which requests are allowed. */
-import type { HeaderMatch } from "#contracts/proxy";
-import { at, type Fields, type Reader, show } from "./reader.ts";
+import type { RateLimit } from "#contracts/proxy";
+import { parseHeaders } from "./parse-headers.ts";
+import { readRegex } from "./parse-regex.ts";
+import { at, type Fields, isGiven, type Reader, show } from "./reader.ts";
 import type { HttpRule } from "./rule.ts";
 
 /** Reads a list of HTTP rules; the list is not empty. */
@@ -11,9 +13,9 @@ export function parseHttpRules(reader: Reader, items: readonly unknown[], path: 
 function parseHttpRule(reader: Reader, value: unknown, path: string): HttpRule | undefined {
   const fields = reader.object(value, path, "http");
   if (fields === undefined) return undefined;
-  const method = regex(reader, fields, path, "method");
-  const target = regex(reader, fields, path, "path");
-  const host = regex(reader, fields, path, "host");
+  const method = readRegex(reader, fields, path, "method");
+  const target = readRegex(reader, fields, path, "path");
+  const host = readRegex(reader, fields, path, "host");
   if (method !== undefined && /^[a-z]+$/.test(method))
     reader.warn(
       at(path, "method"),
@@ -22,46 +24,16 @@ function parseHttpRule(reader: Reader, value: unknown, path: string): HttpRule |
       `write ${method.toUpperCase()}`,
     );
   if (target !== undefined) adviseOnPath(reader, target, at(path, "path"));
-  const headers: HeaderMatch[] = [];
-  for (const [i, item] of (reader.list(fields, path, "headers") ?? []).entries()) {
-    const header = parseHeaderText(reader, item, `${at(path, "headers")}[${i}]`);
-    if (header !== undefined) headers.push(header);
-  }
-  for (const [i, item] of (reader.list(fields, path, "headerMatches") ?? []).entries()) {
-    const header = parseHeaderMatch(reader, item, `${at(path, "headerMatches")}[${i}]`);
-    if (header !== undefined) headers.push(header);
-  }
+  const headers = parseHeaders(reader, fields, path);
+  const rateLimit = parseRateLimit(reader, fields, path);
   return {
     ...(method === undefined ? {} : { method }),
     ...(target === undefined ? {} : { path: target }),
     ...(host === undefined ? {} : { host }),
     ...(headers.length === 0 ? {} : { headers }),
+    ...(rateLimit === undefined ? {} : { rateLimit }),
     place: path,
   };
-}
-
-/** A regex; an empty one is the same as none. */
-function regex(reader: Reader, fields: Fields, path: string, key: string): string | undefined {
-  const pattern = reader.string(fields, path, key);
-  if (pattern === undefined || pattern === "") return undefined;
-  if (pattern.length > 4096) {
-    reader.error(
-      at(path, key),
-      "invalid-value",
-      `found a regex of ${pattern.length} characters, at most 4096 are taken`,
-      "split the rule",
-    );
-    return undefined;
-  }
-  const wrong = reader.compileRegex(pattern);
-  if (wrong === undefined) return pattern;
-  const hint = /\(\?[=!<]|\\[1-9]/.test(pattern)
-    ? "regexes are RE2: no look-ahead, look-behind or back-references"
-    : /^[*?+]/.test(pattern)
-      ? `this is no glob: write .${pattern} for "anything"`
-      : "regexes are RE2: see https://github.com/google/re2/wiki/Syntax";
-  reader.error(at(path, key), "invalid-regex", `${show(pattern)} is not a valid regex: ${wrong}`, hint);
-  return undefined;
 }
 
 function adviseOnPath(reader: Reader, pattern: string, path: string): void {
@@ -84,47 +56,43 @@ function adviseOnPath(reader: Reader, pattern: string, path: string): void {
     );
 }
 
-const headerName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-
-/** `Name: value` (exactly this value) or `Name` (present). */
-function parseHeaderText(reader: Reader, value: unknown, path: string): HeaderMatch | undefined {
-  if (typeof value !== "string") {
-    reader.notString(value, path);
-    return undefined;
-  }
-  const space = value.indexOf(" ");
-  const name = (space < 0 ? value : value.slice(0, space)).replace(/:$/, "");
-  const checked = checkHeaderName(
-    reader,
-    name,
-    path,
-    value.includes(":") && space < 0 ? `write "${value.replace(":", ": ")}"` : "",
-  );
-  if (checked === undefined) return undefined;
-  return space < 0 ? { name } : { name, value: value.slice(space + 1) };
+/** `tsilium` of an HTTP rule: what Cilium has not. */
+function parseRateLimit(reader: Reader, fields: Fields, path: string): RateLimit | undefined {
+  const value = reader.field(fields, path, "tsilium");
+  if (value === undefined) return undefined;
+  const place = at(path, "tsilium");
+  const extensions = reader.object(value, place, "httpExtensions");
+  const limit = extensions && reader.field(extensions, place, "rateLimit");
+  if (limit === undefined) return undefined;
+  const where = at(place, "rateLimit");
+  const given = reader.object(limit, where, "rateLimit");
+  if (given === undefined) return undefined;
+  const requests = count(reader, given, where, "requests");
+  const burst = count(reader, given, where, "burst");
+  if (!isGiven(given.requests))
+    reader.error(where, "missing-field", "requests is missing", "e.g. {requests: 100, per: 1m}");
+  const perMs = parsePeriod(reader, given, where);
+  if (requests === undefined || perMs === undefined) return undefined;
+  return { requests, perMs, ...(burst === undefined ? {} : { burst }) };
 }
 
-function parseHeaderMatch(reader: Reader, value: unknown, path: string): HeaderMatch | undefined {
-  const fields = reader.object(value, path, "headerMatch");
-  if (fields === undefined) return undefined;
-  const name = reader.string(fields, path, "name");
-  const text = reader.string(fields, path, "value");
-  if (name === undefined || name === "") {
-    if (fields.name === undefined || fields.name === null || name === "")
-      reader.error(path, "missing-field", "Header name missing", "add name: X-My-Header");
-    return undefined;
-  }
-  if (checkHeaderName(reader, name, at(path, "name"), "") === undefined) return undefined;
-  return text === undefined ? { name } : { name, value: text };
+function count(reader: Reader, fields: Fields, path: string, key: string): number | undefined {
+  const value = reader.field(fields, path, key);
+  if (value === undefined) return undefined;
+  if (typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 1e9) return value;
+  reader.error(at(path, key), "invalid-value", `found ${show(value)}, expected a whole number from 1 to 1000000000`);
+  return undefined;
 }
 
-function checkHeaderName(reader: Reader, name: string, path: string, hint: string): string | undefined {
-  if (headerName.test(name)) return name;
-  reader.error(
-    path,
-    "invalid-value",
-    `${show(name)} is not the name of a header`,
-    hint || 'write "Name: value", or the name alone if any value will do',
-  );
+const periods: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** `1s`, `500ms`, `1m`, `1h`; a second if absent, at most a day. */
+function parsePeriod(reader: Reader, fields: Fields, path: string): number | undefined {
+  const text = reader.string(fields, path, "per");
+  if (text === undefined) return isGiven(fields.per) ? undefined : periods.s;
+  const found = /^(\d{1,8})(ms|s|m|h)$/.exec(text);
+  const ms = found ? Number(found[1]) * periods[found[2]!]! : 0;
+  if (ms > 0 && ms <= 24 * 3_600_000) return ms;
+  reader.error(at(path, "per"), "invalid-value", `found ${show(text)}, expected a time up to 24h`, "e.g. 1s, 1m, 1h");
   return undefined;
 }

@@ -1,7 +1,8 @@
 /** Kubernetes' own NetworkPolicy -> the same rules. Its empty lists mean the opposite of Cilium's: no restriction. */
 import { protocolNumbers } from "#core/model";
-import { clusterKey, namespaceKey, namespaceLabelsPrefix, parseCidrRule } from "./parse-peers.ts";
-import { readPort } from "./parse-ports.ts";
+import { parseCidrRule } from "./parse-cidr.ts";
+import { clusterKey, namespaceKey, namespaceLabelsPrefix } from "./parse-peers.ts";
+import { readPort } from "./parse-port.ts";
 import { type KeyMapping, parseSelector } from "./parse-selector.ts";
 import { at, type Fields, type Reader, show } from "./reader.ts";
 import type { ObjectRef, Peer, PortList, PortMatch, Rule, Statement } from "./rule.ts";
@@ -147,7 +148,7 @@ function parseKubePorts(reader: Reader, fields: Fields, path: string): "any" | r
   const items = reader.list(fields, path, "ports");
   if (items === undefined || items.length === 0) return "any";
   const matches = items.flatMap((item, i) => parseKubePort(reader, item, `${at(path, "ports")}[${i}]`));
-  return [{ matches }];
+  return [{ path: at(path, "ports"), matches }];
 }
 
 function parseKubePort(reader: Reader, value: unknown, path: string): PortMatch[] {

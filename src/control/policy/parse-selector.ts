@@ -46,7 +46,8 @@ export function parseSelector(
 
 /** A flattened manifest has ports and requests inside the selector: say what is wrong in there, too, not only that it is misplaced. */
 function readMisplaced(reader: Reader, fields: Fields, path: string): void {
-  if (Array.isArray(fields.toPorts)) parsePorts(reader, { toPorts: fields.toPorts }, path, "allow");
+  if (Array.isArray(fields.toPorts))
+    parsePorts(reader, { toPorts: fields.toPorts }, path, { action: "allow", direction: "egress", ofNodes: false });
   if (Array.isArray(fields.http) && fields.http.length > 0) parseHttpRules(reader, fields.http, at(path, "http"));
 }
 

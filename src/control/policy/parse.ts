@@ -1,19 +1,15 @@
 /** Policy objects -> rules, or everything that is wrong with them. */
 
 import type { Problem } from "#contracts/manifest";
-import { formatLabel } from "#core/model";
 import { adviseOnDns, adviseOnStaging } from "./advice.ts";
 import { describeEffect } from "./describe.ts";
 import { type Language, nearest } from "./fields.ts";
 import { parseAudit } from "./parse-audit.ts";
+import { parseCiliumSpec } from "./parse-cilium.ts";
 import { parseClusterSpec } from "./parse-cluster.ts";
 import { parseKubeSpec } from "./parse-kube.ts";
-import { namespaceKey, type PeerScope, parsePeers } from "./parse-peers.ts";
-import { parsePorts } from "./parse-ports.ts";
-import { ciliumKey, parseSelector } from "./parse-selector.ts";
-import { at, type Fields, type ParseOptions, Reader, show } from "./reader.ts";
-import type { Audit, ObjectRef, PolicyKind, Rule, RuleRef, Statement } from "./rule.ts";
-import { createSelector, equals, type Requirement, type Selector } from "./selector.ts";
+import { type Fields, type ParseOptions, Reader, show } from "./reader.ts";
+import type { Audit, ObjectRef, PolicyKind, Rule } from "./rule.ts";
 
 /**
  * What came of a policy object. A bad one is refused whole, with all its problems; warnings don't refuse. `effect` says what a
@@ -60,7 +56,7 @@ function parseAnySpec(reader: Reader, value: unknown, path: string, ref: ObjectR
   switch (kind) {
     case "CiliumNetworkPolicy":
     case "CiliumClusterwideNetworkPolicy":
-      return parseSpec(reader, value, path, ref);
+      return parseCiliumSpec(reader, value, path, ref);
     case "NetworkPolicy":
       return parseKubeSpec(reader, value, path, ref);
     case "ClusterNetworkPolicy":
@@ -206,131 +202,4 @@ function specs(reader: Reader, fields: Fields, kind: PolicyKind): { readonly pat
       "add a spec",
     );
   return out;
-}
-
-const sections = [
-  ["ingress", "ingress", "allow"],
-  ["ingressDeny", "ingress", "deny"],
-  ["egress", "egress", "allow"],
-  ["egressDeny", "egress", "deny"],
-] as const;
-
-function parseSpec(reader: Reader, value: unknown, path: string, object: ObjectRef): Rule | undefined {
-  const fields = reader.object(value, path, "spec");
-  if (fields === undefined) return undefined;
-  const subject = parseSubject(reader, fields, path, object);
-  const description = reader.string(fields, path, "description");
-  parseRuleLabels(reader, fields, path);
-  const scope: PeerScope = {
-    namespace: object.namespace,
-    subjectIsInit: subject?.requirements.some((r) => r.source === "reserved" && r.key === "init") ?? false,
-  };
-  const about: Omit<RuleRef, "path"> = { ...object, ...(description === undefined ? {} : { description }) };
-
-  const statements: Statement[] = [];
-  const has = { ingress: false, egress: false };
-  for (const [section, direction, action] of sections) {
-    for (const [i, item] of (reader.list(fields, path, section) ?? []).entries()) {
-      const place = `${at(path, section)}[${i}]`;
-      has[direction] = true;
-      const itemFields = reader.object(item, place, section);
-      if (itemFields === undefined) continue;
-      const { peers, groups } = parsePeers(reader, itemFields, place, direction === "ingress" ? "from" : "to", scope);
-      const ports = parsePorts(reader, itemFields, place, action);
-      // Without peers and ports a statement of Cilium's says nothing at all: it only switches default deny on.
-      const selectsNoOne = peers === "any" && ports === "any";
-      const who = { peers: selectsNoOne ? [] : peers, ...(groups.length === 0 ? {} : { groups }) };
-      statements.push({ direction, action, ref: { ...about, path: place }, ...who, ports });
-    }
-  }
-  // One of another type is refused as such already; "none" would be untrue.
-  const isMeant = ([section]: (typeof sections)[number]) =>
-    fields[section] !== undefined && fields[section] !== null && !Array.isArray(fields[section]);
-  if (!has.ingress && !has.egress && !sections.some(isMeant))
-    reader.error(
-      path,
-      "missing-field",
-      "rule must have at least one of Ingress, IngressDeny, Egress, EgressDeny",
-      "to deny everything that comes in write ingress: [{}]; for what goes out egress: [{}]",
-    );
-  const defaultDeny = parseDefaultDeny(reader, fields, path, has);
-  if (subject === undefined) return undefined;
-  return { ...object, path, subject, statements, defaultDeny, ...(description === undefined ? {} : { description }) };
-}
-
-function parseSubject(reader: Reader, fields: Fields, path: string, object: ObjectRef): Selector | undefined {
-  const place = at(path, "endpointSelector");
-  if (fields.nodeSelector !== undefined && fields.nodeSelector !== null) {
-    if (object.kind === "CiliumNetworkPolicy")
-      reader.error(
-        at(path, "nodeSelector"),
-        "conflict",
-        "rule cannot have NodeSelector in a CiliumNetworkPolicy",
-        "use endpointSelector",
-        "key",
-      );
-    if (fields.endpointSelector !== undefined && fields.endpointSelector !== null)
-      reader.error(
-        path,
-        "conflict",
-        "rule cannot have both EndpointSelector and NodeSelector",
-        "keep endpointSelector",
-      );
-    return undefined;
-  }
-  if (fields.endpointSelector === undefined || fields.endpointSelector === null) {
-    reader.error(
-      path,
-      "missing-field",
-      "rule must have one of EndpointSelector or NodeSelector",
-      `say whom the policy is about: endpointSelector: {matchLabels: {app: ...}}; {} selects every endpoint${object.namespace === undefined ? "" : ` of namespace ${object.namespace}`}`,
-    );
-    return undefined;
-  }
-  const written = parseSelector(reader, fields.endpointSelector, place, ciliumKey);
-  if (written === undefined) return undefined;
-  if (object.namespace === undefined) return createSelector(written);
-  const foreign = (r: Requirement) =>
-    r.key === namespaceKey && r.source === "k8s" && !(r.operator === "In" && r.values.includes(object.namespace!));
-  for (const requirement of written.filter((r) => r.key === namespaceKey)) {
-    if (foreign(requirement))
-      reader.warn(
-        requirement.path ?? place,
-        "namespace",
-        `a CiliumNetworkPolicy is about its own namespace; ${formatLabel({ source: "k8s", key: namespaceKey, value: requirement.values.join(",") })} is replaced by ${object.namespace}`,
-        "put the policy into that namespace, or use a CiliumClusterwideNetworkPolicy",
-      );
-  }
-  return createSelector([
-    ...written.filter((r) => !(r.key === namespaceKey && r.source === "k8s")),
-    equals(`k8s:${namespaceKey}`, object.namespace),
-  ]);
-}
-
-function parseDefaultDeny(
-  reader: Reader,
-  fields: Fields,
-  path: string,
-  has: { readonly ingress: boolean; readonly egress: boolean },
-): { readonly ingress: boolean; readonly egress: boolean } {
-  const value = reader.field(fields, path, "enableDefaultDeny");
-  const place = at(path, "enableDefaultDeny");
-  const given = value === undefined ? undefined : reader.object(value, place, "enableDefaultDeny");
-  const read = (direction: "ingress" | "egress"): boolean => {
-    const explicit = given === undefined ? undefined : reader.boolean(given, place, direction);
-    return explicit ?? has[direction];
-  };
-  return { ingress: read("ingress"), egress: read("egress") };
-}
-
-function parseRuleLabels(reader: Reader, fields: Fields, path: string): void {
-  for (const [i, item] of (reader.list(fields, path, "labels") ?? []).entries()) {
-    const place = `${at(path, "labels")}[${i}]`;
-    const label = reader.object(item, place, "ruleLabel");
-    if (label === undefined) continue;
-    if (reader.string(label, place, "key") === undefined)
-      reader.error(place, "missing-field", "the label has no key", "add key: ...");
-    reader.string(label, place, "value");
-    reader.string(label, place, "source");
-  }
 }

@@ -75,6 +75,10 @@ function isOfEntity(entity: EntityName, labels: LabelIndex, clusterName: string)
         clusterEntities.some(reserved) ||
         (labels.get(clusterKey)?.some((label) => label.source === "k8s" && label.value === clusterName) ?? false)
       );
+    case "cluster-mesh":
+      return (
+        clusterEntities.some(reserved) || (labels.get(clusterKey)?.some((label) => label.source === "k8s") ?? false)
+      );
     default:
       return reserved(entity);
   }

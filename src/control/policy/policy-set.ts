@@ -1,13 +1,14 @@
 /** What rules come to for one subject: the entries that the kernel gets, the filters that the proxy gets, and where both come from. */
 import type { HttpRule, L7Protocol, PolicyFilter } from "#contracts/proxy";
 import type { Direction, NumericIdentity } from "#core/model";
-import type { RuleRef } from "./rule.ts";
+import type { MergeConflict } from "./merge.ts";
+import type { Authentication, RuleRef } from "./rule.ts";
 
 /** What an entry orders. `audit`: would be denied; let through and reported. */
 export type EntryAction = "allow" | "deny" | "redirect" | "audit";
 
-/** Which kind of listener judges what an entry redirects; `tls`: only by the server's name. */
-export type ListenerKind = L7Protocol | "tls";
+/** Which kind of listener judges what an entry redirects; `tls`: only by the server's name; `envoy`: one that a policy names. */
+export type ListenerKind = L7Protocol | "tls" | "envoy";
 
 /** One row of a policy map. */
 export interface Entry {
@@ -33,6 +34,8 @@ export interface Entry {
   readonly unenforced?: true;
   /** With `audit`: no rule denies it, but staged ones would deny by default. The cookie names them. */
   readonly byDefault?: true;
+  /** Only between peers that have proved who they are. */
+  readonly authentication?: Authentication;
 }
 
 /** The requests that pass on the connections of an entry. */
@@ -69,11 +72,13 @@ export interface PolicySet {
   readonly filters: readonly PolicyFilter[];
   /** Directions in which some rule selects the subject. */
   readonly enforced: Readonly<Record<Direction, boolean>>;
+  /** Items that are left out because they can't be joined with others. */
+  readonly conflicts: readonly MergeConflict[];
 }
 
 /** Makes a set of its groups; the rest follows when it is asked for. */
 export function createPolicySet(
-  parts: Pick<PolicySet, "groups" | "provenance" | "requests" | "enforced"> & {
+  parts: Pick<PolicySet, "groups" | "provenance" | "requests" | "enforced" | "conflicts"> & {
     readonly filters: () => readonly PolicyFilter[];
   },
 ): PolicySet {
@@ -86,6 +91,7 @@ class GroupedSet implements PolicySet {
   readonly provenance: PolicySet["provenance"];
   readonly requests: PolicySet["requests"];
   readonly enforced: PolicySet["enforced"];
+  readonly conflicts: PolicySet["conflicts"];
   readonly #makeFilters: () => readonly PolicyFilter[];
   #filters: readonly PolicyFilter[] | undefined;
   #entries: readonly Entry[] | undefined;
@@ -96,6 +102,7 @@ class GroupedSet implements PolicySet {
     this.provenance = parts.provenance;
     this.requests = parts.requests;
     this.enforced = parts.enforced;
+    this.conflicts = parts.conflicts;
     this.#makeFilters = parts.filters;
   }
 
@@ -137,14 +144,17 @@ const listenerBits: Readonly<Record<ListenerKind, number>> = {
   smtp: 144,
   tls: 139,
   dns: 134,
+  envoy: 129,
 };
 
 /**
  * Precedence of an entry, as in Cilium: inverted 24-bit level, then deny (255) before redirects in the order of their listeners
- * (HTTP 154 to DNS 134) before allow (1).
+ * (HTTP 154 to a policy's own 129, or what `priority` from 1 to 100 leaves of 255) before allow (1).
  */
-export function precedenceOf(action: EntryAction, level: number, listener?: ListenerKind): number {
-  const bits = action === "redirect" && listener !== undefined ? listenerBits[listener] : actionBits[action];
+export function precedenceOf(action: EntryAction, level: number, listener?: ListenerKind, priority?: number): number {
+  const listening = listener === undefined ? actionBits.redirect : listenerBits[listener];
+  const redirect = priority === undefined ? listening : 255 - priority;
+  const bits = action === "redirect" ? redirect : actionBits[action];
   return (((0xff_ffff - level) << 8) | bits) >>> 0;
 }
 
@@ -172,6 +182,7 @@ export function samePolicy(a: PolicySet, b: PolicySet): boolean {
     sameGroups(a.groups, b.groups) &&
     JSON.stringify(a.provenance) === JSON.stringify(b.provenance) &&
     JSON.stringify(a.requests) === JSON.stringify(b.requests) &&
+    JSON.stringify(a.conflicts) === JSON.stringify(b.conflicts) &&
     JSON.stringify(a.filters) === JSON.stringify(b.filters)
   );
 }
@@ -202,6 +213,7 @@ function sameRow(a: EntryRow, b: EntryRow): boolean {
     a.cookie === b.cookie &&
     a.proxy === b.proxy &&
     a.requests === b.requests &&
+    a.authentication === b.authentication &&
     a.unenforced === b.unenforced &&
     a.byDefault === b.byDefault
   );

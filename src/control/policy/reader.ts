@@ -30,6 +30,24 @@ export function show(value: unknown): string {
   return `${typeof value === "boolean" ? "the boolean" : "the number"} ${String(value)}`;
 }
 
+/** Each item that can be read, with its place. */
+export function placed<T extends object>(
+  items: readonly unknown[],
+  path: string,
+  parse: (item: unknown, path: string) => T | undefined,
+): (T & { readonly place: string })[] {
+  return items.flatMap((item, i) => {
+    const place = `${path}[${i}]`;
+    const read = parse(item, place);
+    return read === undefined ? [] : [{ ...read, place }];
+  });
+}
+
+/** Whether a field has a value: null counts as absent. */
+export function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== null;
+}
+
 /** Collects problems while values are taken apart. */
 export class Reader {
   readonly problems: Problem[] = [];
@@ -63,7 +81,8 @@ export class Reader {
     for (const key of Object.keys(fields)) {
       const status = Object.hasOwn(of.fields, key) ? of.fields[key] : undefined;
       if (status === undefined) this.unknownField(at(path, key), key, fields[key], of);
-      else if (status === "refused" && isGiven(fields[key])) this.refuse(at(path, key), key);
+      else if (status === "refused" && isGiven(fields[key]) && !isEmptyList(fields[key]))
+        this.refuse(at(path, key), key);
     }
     return fields;
   }
@@ -154,39 +173,23 @@ export class Reader {
     return homesOf(key, this.language).length === 0 && nearestField(key, shapes.selector) === undefined;
   }
 
-  /** Cilium knows the field, this version can't enforce it: accepting would fail open. */
+  /** A field that Cilium had once: nobody enforces it any more, so accepting it would fail open. */
   refuse(path: string, key: string): void {
-    const removed = removedFields[key];
-    this.error(
-      path,
-      "unsupported-field",
-      removed ?? `"${key}" is known to Cilium, but not enforced by this version: refusing rather than failing open`,
-      alternatives[key] ?? "remove it, or keep this policy for a version that enforces it",
-      "key",
-    );
+    const { message, hint } = removedFields[key]!;
+    this.error(path, "removed-field", message, hint, "key");
   }
 }
 
 /** Empty lists of fields that only must not be used do no harm. */
-function isGiven(value: unknown): boolean {
-  return value !== null && !(Array.isArray(value) && value.length === 0);
+function isEmptyList(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
 }
 
-const removedFields: Readonly<Record<string, string>> = {
-  fromRequires: '"fromRequires" was removed in Cilium 1.19; this version does not enforce it',
-  toRequires: '"toRequires" was removed in Cilium 1.19; this version does not enforce it',
-  kafka: '"kafka" rules were removed in Cilium 1.20; this version does not enforce them',
-  l7proto: '"l7proto" was removed in Cilium 1.20; this version does not enforce it',
-  l7: '"l7" rules were removed in Cilium 1.20; this version does not enforce them',
-};
-
-const alternatives: Readonly<Record<string, string>> = {
-  fromRequires: "add the labels to every selector of fromEndpoints instead",
-  toRequires: "add the labels to every selector of toEndpoints instead",
-  toFQDNs: "name the addresses with toCIDR, or allow toEntities: [world] on the ports that are needed",
-  toServices: "select the pods behind the service with toEndpoints; outside of the cluster use toCIDR",
-  fromNodes: "use fromEntities: [host, remote-node]",
-  toNodes: "use toEntities: [host, remote-node]",
-  dns: "allow port 53 without dns rules: names are then not filtered",
-  nodeSelector: "use endpointSelector; policies for nodes are not enforced by this version",
+const removed = (field: string, selectors: string) => ({
+  message: `"${field}" was removed in Cilium 1.19: no version since enforces it`,
+  hint: `add the labels to every selector of ${selectors} instead`,
+});
+const removedFields: Readonly<Record<string, { readonly message: string; readonly hint: string }>> = {
+  fromRequires: removed("fromRequires", "fromEndpoints"),
+  toRequires: removed("toRequires", "toEndpoints"),
 };

@@ -55,11 +55,18 @@ export type EntityName =
   | "remote-node"
   | "health"
   | "none"
-  | "kube-apiserver";
+  | "kube-apiserver"
+  | "cluster-mesh";
 
 /** One peer of a statement. `path` is where it is written, relative to the object. */
 export type Peer =
-  | { readonly kind: "labels"; readonly selector: Selector; readonly path: string }
+  | {
+      readonly kind: "labels";
+      readonly selector: Selector;
+      readonly path: string;
+      /** Nodes by their labels: fromNodes, toNodes. */
+      readonly ofNodes?: true;
+    }
   | { readonly kind: "entity"; readonly entity: EntityName; readonly path: string }
   | { readonly kind: "cidr"; readonly prefix: Prefix; readonly except: readonly Prefix[]; readonly path: string }
   /** Addresses to which a name resolves: identities with a label of source `fqdn` for this very selector. */
@@ -73,9 +80,20 @@ export interface ServicePeer {
   readonly path: string;
 }
 
+/** Addresses that a cloud provider keeps: all fields that are given must match. Lists are sorted. */
+export interface CloudGroup {
+  readonly provider: "aws";
+  readonly labels: Readonly<Record<string, string>>;
+  readonly securityGroupIds: readonly string[];
+  readonly securityGroupNames: readonly string[];
+  readonly region?: string;
+}
+
 /** Peers by a CiliumCIDRGroup: its name, or a selector of groups by their labels. */
 export interface GroupPeer {
   readonly group: string | Selector;
+  /** The group is a cloud provider's: whoever can resolve it puts its addresses under the name in `group`. */
+  readonly cloud?: CloudGroup;
   /** Prefixes that are not meant, whatever the group says. */
   readonly except: readonly Prefix[];
   readonly path: string;
@@ -118,6 +136,8 @@ export interface ListenerRef {
 
 /** One list of ports, with what is allowed on them. No matches: the list allows nothing. */
 export interface PortList {
+  /** Where it is written, relative to the object. */
+  readonly path: string;
   readonly matches: readonly PortMatch[];
   /** Requests that are allowed; undefined: whatever is spoken there. Never an empty list. */
   readonly l7?: L7Rules;

@@ -17,7 +17,10 @@ export interface Staging {
 
 type Key = Pick<DraftEntry, "protocol" | "port" | "portPrefix">;
 /** What happens to a box of flows. `identity`, precedence and key are of no meaning. */
-type Outcome = Pick<DraftEntry, "action" | "proxy" | "requests" | "refs" | "unenforced" | "byDefault">;
+type Outcome = Pick<
+  DraftEntry,
+  "action" | "proxy" | "requests" | "refs" | "unenforced" | "byDefault" | "authentication"
+>;
 type Trie = Map<number, DraftEntry>;
 
 const any = 0 as NumericIdentity;
@@ -37,6 +40,7 @@ export function overlay(staging: Staging): DraftEntry[] {
       refs: byStaged ? then.refs : [...then.refs, ...staging.staged],
       ...(now.proxy === undefined ? {} : { proxy: now.proxy }),
       ...(now.requests === undefined ? {} : { requests: now.requests }),
+      ...(now.authentication === undefined ? {} : { authentication: now.authentication }),
       ...(then.refs.length === 0 ? { byDefault: true as const } : {}),
     };
   };
@@ -65,7 +69,7 @@ function cover(
     const key = { protocol, port, portPrefix };
     const wanted = outcome(identity, key);
     if (isSame(wanted, longest(kept, key) ?? otherwise(key))) continue;
-    const { action, proxy, requests, refs, unenforced, byDefault } = wanted;
+    const { action, proxy, requests, refs, unenforced, byDefault, authentication } = wanted;
     kept.set(keyNumber(key), {
       identity,
       ...key,
@@ -76,6 +80,7 @@ function cover(
       ...(requests === undefined ? {} : { requests }),
       ...(unenforced === undefined ? {} : { unenforced }),
       ...(byDefault === undefined ? {} : { byDefault }),
+      ...(authentication === undefined ? {} : { authentication }),
     });
   }
   return [...kept.values()];
@@ -126,6 +131,7 @@ function isSame(a: Outcome, b: Outcome): boolean {
     a.proxy === b.proxy &&
     a.requests === b.requests &&
     a.unenforced === b.unenforced &&
+    a.authentication === b.authentication &&
     a.refs.length === b.refs.length &&
     a.refs.every((ref, i) => ref === b.refs[i])
   );
