@@ -155,7 +155,68 @@ const httpRule = named(
     host: text("Regular expression for the host header."),
     headers: list('Headers that must be there, as "Name" or "Name: value".', text("A header.")),
     headerMatches: list("Headers that must match.", headerMatch),
+    tsilium: record("What tsilium adds; Cilium drops it.", {
+      rateLimit: record(
+        "Requests per time from one source identity; what exceeds it is answered 429.",
+        {
+          requests: integer("How many.", { minimum: 1 }),
+          per: string("In which time, such as 1s, 1m or 1h; 1s if absent.", { pattern: "^[0-9]+(ms|s|m|h)$" }),
+          burst: integer("How many may come at once; as many as requests if absent.", { minimum: 1 }),
+        },
+        ["requests"],
+      ),
+    }),
   }),
+);
+
+const kafkaRule = record("Requests to a Kafka broker that are allowed. Cilium removed this in 1.20.", {
+  role: string("produce or consume, each with all that it needs."),
+  apiKey: text("Name of one kind of request; not together with role."),
+  apiVersion: text("Version of the request, a number as text."),
+  clientID: text("Name by which the client calls itself."),
+  topic: string("Name of the topic.", { maxLength: 255 }),
+});
+
+const extendedRules = record(
+  "Protocols that Cilium has no rules for: exactly one of ftp, smtp, grpc, custom. Cilium refuses such a policy.",
+  {
+    ftp: list(
+      "Commands on FTP control connections that are allowed.",
+      record("A command; every given field must match.", {
+        command: text("The command, such as RETR."),
+        path: text("Regular expression for the absolute path that the command names or works in."),
+        user: text("Regular expression for the user."),
+      }),
+    ),
+    smtp: list(
+      "Commands and mails that are allowed.",
+      record("A command; every given field must match.", {
+        command: text("The command, such as VRFY."),
+        from: text("Regular expression for the sender's mailbox."),
+        to: text("Regular expression for a recipient's mailbox."),
+        maxSize: intOrString("Largest message in bytes, or such as 10Mi."),
+      }),
+    ),
+    grpc: list(
+      "gRPC calls that are allowed.",
+      record("A call; every given field must match.", {
+        service: text("Regular expression for the service with its package."),
+        method: text("Regular expression for the method."),
+        headers: list('Headers that must be there, as "Name" or "Name: value".', text("A header.")),
+        headerMatches: list("Headers that must match.", headerMatch),
+      }),
+    ),
+    custom: record(
+      "Frames that a parser from outside understands.",
+      {
+        parser: text("Name of the parser."),
+        rules: list("Frames that are allowed.", mapOf("Keys that must have these values.", text("The value."))),
+      },
+      ["parser", "rules"],
+    ),
+  },
+  [],
+  { oneOf: either("ftp", "smtp", "grpc", "custom") },
 );
 
 const portRule = named(
@@ -163,13 +224,17 @@ const portRule = named(
   record("Ports, and with rules what is allowed on them.", {
     ports: list("At most 40 ports.", portProtocol, { maxItems: 40 }),
     rules: record(
-      "L7 rules: exactly one of http, dns.",
+      "L7 rules: exactly one of http, dns, kafka, l7, tsilium.",
       {
         http: list("Requests that are allowed; one match is enough.", httpRule),
         dns: list("Names that may be asked for; one match is enough.", describe("Names in DNS.", fqdn)),
+        kafka: list("Requests to a Kafka broker that are allowed; one match is enough.", kafkaRule),
+        l7proto: text("Name of the parser for l7. Cilium removed this in 1.20."),
+        l7: list("Rules of that parser.", mapOf("Keys that must have these values.", text("The value."))),
+        tsilium: extendedRules,
       },
       [],
-      { oneOf: either("http", "dns") },
+      { oneOf: either("http", "dns", "kafka", "l7", "tsilium") },
     ),
     terminatingTLS: tlsContext("Keys of the TLS connection that the proxy accepts."),
     originatingTLS: tlsContext("Keys of the TLS connection that the proxy opens."),
@@ -249,7 +314,7 @@ const services = list(
   record("A service, or services by labels.", {
     k8sService: record("A service by name.", {
       serviceName: text("Name of the service."),
-      namespace: text("Namespace of the service; that of the policy if absent."),
+      namespace: text("Namespace of the service; any if absent."),
     }),
     k8sServiceSelector: record(
       "Services by labels.",
@@ -316,7 +381,16 @@ const rule = named(
       ),
       egressDeny: list(
         "What may not go out, whatever else allows it.",
-        named(`${prefix}EgressDenyRule`, record("Denies traffic out.", { ...destinations, ...denied })),
+        named(
+          `${prefix}EgressDenyRule`,
+          record("Denies traffic out.", {
+            ...destinations,
+            ...denied,
+            tsilium: record("What tsilium adds; Cilium drops it.", {
+              toFQDNs: list("Destinations by DNS name.", fqdn),
+            }),
+          }),
+        ),
       ),
       enableDefaultDeny: record("Whether the rule makes its subject deny what no rule allows.", {
         ingress: boolean("For traffic in; default: whether there are ingress rules."),

@@ -9,7 +9,7 @@ export function adviseOnDns(reader: Reader, rule: Rule): void {
     (statement) => statement.direction === "egress" && statement.action === "allow",
   );
   const allowing = egress.filter(
-    (statement) => statement.peers === "any" || statement.peers.length > 0 || statement.groups !== undefined,
+    ({ peers, groups, services }) => peers === "any" || peers.length > 0 || (groups ?? services) !== undefined,
   );
   // Whoever allows nothing at all wants just that.
   if (!rule.defaultDeny.egress || allowing.length === 0 || allowing.some(allowsDns)) return;
@@ -19,6 +19,27 @@ export function adviseOnDns(reader: Reader, rule: Rule): void {
     "egress default deny also cuts DNS: no item allows port 53, so names can't be resolved",
     'if names are needed, add egress to the DNS server: toEndpoints: [{matchLabels: {"k8s:io.kubernetes.pod.namespace": kube-system, "k8s:k8s-app": kube-dns}}], toPorts: [{ports: [{port: "53", protocol: ANY}]}]',
   );
+}
+
+/** Warns of destinations by name that can never be known: their addresses are learned from answers that DNS rules let through. */
+export function adviseOnNames(reader: Reader, rules: readonly Rule[]): void {
+  const statements = rules.flatMap((rule) => rule.statements);
+  const asksDns = statements.some(
+    ({ direction, ports }) =>
+      direction === "egress" && ports !== "any" && ports.some(({ l7 }) => l7?.protocol === "dns"),
+  );
+  if (asksDns) return;
+  for (const { peers, action } of statements) {
+    const [name] = peers === "any" ? [] : peers.filter(({ kind }) => kind === "fqdn");
+    if (name === undefined) continue;
+    reader.warn(
+      name.path,
+      "names-unknown",
+      `toFQDNs ${action === "deny" ? "denies" : "matches"} only addresses that were seen in answers to judged queries; no rule of this policy has rules.dns`,
+      'unless another policy has it, add egress to the DNS server with ports: [{port: "53", protocol: ANY}] and rules: {dns: [{matchPattern: "*"}]}',
+    );
+    return;
+  }
 }
 
 /** Says of a staged policy what staging does not show. */

@@ -2,14 +2,16 @@
 
 import type { Problem } from "#contracts/manifest";
 import { formatPrefix, protocolName } from "#core/model";
+import { describeL7, describeTls } from "./describe-l7.ts";
 import { clusterKey, namespaceKey } from "./parse-peers.ts";
 import { formatDnsMatch } from "./peers.ts";
-import type { GroupPeer, HttpRule, Peer, PortList, PortMatch, Rule, Statement } from "./rule.ts";
+import type { CloudGroup, GroupPeer, Peer, PortList, PortMatch, Rule, ServicePeer, Statement } from "./rule.ts";
 import { formatRequirement, type Selector } from "./selector.ts";
 
 /** What a rule does, one sentence a line. */
 export function describeRule(rule: Rule, clusterName = "default"): string[] {
-  const subject = describeSelector(rule.subject, rule.namespace, clusterName);
+  const whom = rule.ofNodes ? "every node" : undefined;
+  const subject = describeSelector(rule.subject, rule.namespace, clusterName, whom);
   const out: string[] = [];
   if (rule.statements.some((statement) => statement.standing !== undefined))
     return describeTierRule(rule, subject, clusterName);
@@ -27,8 +29,8 @@ export function describeRule(rule: Rule, clusterName = "default"): string[] {
   return out;
 }
 
-function namesSomeone({ peers, groups }: Statement): boolean {
-  return peers === "any" || peers.length > 0 || groups !== undefined;
+function namesSomeone({ peers, groups, services }: Statement): boolean {
+  return peers === "any" || peers.length > 0 || (groups ?? services) !== undefined;
 }
 
 /** The rules of a tier are asked one after the other: each is a sentence, in that order. */
@@ -78,7 +80,12 @@ export function describeEffect(
 }
 
 /** A selector in words: `every endpoint of namespace default with app=client`. */
-function describeSelector(selector: Selector, namespace: string | undefined, clusterName: string): string {
+function describeSelector(
+  selector: Selector,
+  namespace: string | undefined,
+  clusterName: string,
+  everyone = "every endpoint",
+): string {
   const own: string[] = [];
   let where = "";
   for (const requirement of selector.requirements) {
@@ -87,31 +94,36 @@ function describeSelector(selector: Selector, namespace: string | undefined, clu
       where = ` of namespace ${value}`;
     else if (requirement.key === namespaceKey && requirement.operator === "Exists") where = " of any namespace";
     else if (requirement.key === clusterKey && value === clusterName) continue;
+    else if (requirement.source === "reserved" && requirement.path === undefined) continue;
     else own.push(formatRequirement(requirement));
   }
   if (where === "" && namespace === undefined) where = "";
-  return `every endpoint${where}${own.length === 0 ? "" : ` with ${own.join(" and ")}`}`;
+  return `${everyone}${where}${own.length === 0 ? "" : ` with ${own.join(" and ")}`}`;
 }
 
 function describeStatement(statement: Statement, rule: Rule, clusterName: string): string {
   const peers =
-    statement.peers === "any"
-      ? "anyone"
-      : statement.peers.length === 0
-        ? statement.groups === undefined
-          ? "no one"
-          : ""
-        : statement.peers.map((peer) => describePeer(peer, rule, clusterName)).join(" or ");
-  const groups = (statement.groups ?? []).map(describeGroup).join(" or ");
-  const who = [peers, groups].filter((part) => part !== "").join(" or ");
+    statement.peers === "any" ? ["anyone"] : statement.peers.map((peer) => describePeer(peer, rule, clusterName));
+  const groups = (statement.groups ?? []).map(describeGroup);
+  const services = (statement.services ?? []).map(describeService);
+  const who = [...peers, ...groups, ...services].join(" or ") || "no one";
   const ports =
     statement.ports === "any"
       ? "on every port and protocol, with no L7 rule"
       : statement.ports.map(describePortList).join(" and ") || "on no port";
-  return `${who} ${ports}`;
+  const proved = statement.authentication === undefined ? "" : `, authentication ${statement.authentication}`;
+  return `${who} ${ports}${proved}`;
 }
 
-function describeGroup({ group, except }: GroupPeer): string {
+function describeService({ namespace, service }: ServicePeer): string {
+  const where = namespace === undefined ? "of any namespace" : `of namespace ${namespace}`;
+  if (typeof service === "string") return `what is behind service ${service} ${where}`;
+  const labels = service.requirements.map(formatRequirement).join(" and ");
+  return `what is behind every service ${where}${labels === "" ? "" : ` with ${labels}`}`;
+}
+
+function describeGroup({ group, cloud, except }: GroupPeer): string {
+  if (cloud !== undefined) return describeCloudGroup(cloud);
   const which =
     typeof group === "string"
       ? `CIDR group ${group}`
@@ -119,10 +131,21 @@ function describeGroup({ group, except }: GroupPeer): string {
   return except.length === 0 ? which : `${which} except ${except.map(formatPrefix).join(", ")}`;
 }
 
+function describeCloudGroup({ provider, labels, securityGroupIds, securityGroupNames }: CloudGroup): string {
+  const tags = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+  const parts = [...securityGroupIds, ...securityGroupNames, ...tags];
+  return `the ${provider.toUpperCase()} group ${parts.join(", ") || "of all instances"}`;
+}
+
 function describePeer(peer: Peer, rule: Rule, clusterName: string): string {
   switch (peer.kind) {
     case "labels":
-      return describeSelector(peer.selector, rule.namespace, clusterName);
+      return describeSelector(
+        peer.selector,
+        rule.namespace,
+        clusterName,
+        peer.ofNodes ? "every other node" : undefined,
+      );
     case "entity":
       return peer.entity === "all" ? "anyone" : `entity ${peer.entity}`;
     case "cidr": {
@@ -137,16 +160,12 @@ function describePeer(peer: Peer, rule: Rule, clusterName: string): string {
 function describePortList(list: PortList): string {
   if (list.matches.length === 0) return "on no port";
   const ports = list.matches.map(formatPortMatch).join(", ");
-  if (list.l7?.protocol !== "http") return `on ${ports}`;
-  return `on ${ports}, only requests ${list.l7.rules.map(describeHttpRule).join(" or ")}`;
-}
-
-function describeHttpRule(rule: HttpRule): string {
-  const parts = [rule.method ?? "any method", rule.path ?? "any path"];
-  if (rule.host !== undefined) parts.push(`host ${rule.host}`);
-  for (const header of rule.headers ?? [])
-    parts.push(`header ${header.name}${header.value === undefined ? "" : `: ${header.value}`}`);
-  return parts.join(" ");
+  const judged = [
+    ...(list.l7 === undefined ? [] : [describeL7(list.l7)]),
+    ...(list.tls === undefined ? [] : describeTls(list.tls)),
+    ...(list.listener === undefined ? [] : [`through listener ${list.listener.name} of ${list.listener.config}`]),
+  ];
+  return [`on ${ports}`, ...judged].join(", ");
 }
 
 /** `tcp/80`, `udp/1000-2000`, `tcp/http`, `icmp/8`, `sctp`. */

@@ -1,6 +1,5 @@
 /** Rules on the same peers and port that judge it in ways that can't be joined: the later one is left out, and says why. */
 import { formatPortMatch } from "./describe.ts";
-import type { ResolvedStatement } from "./grants.ts";
 import type { Authentication, ListenerRef, PortList, RuleRef, Statement } from "./rule.ts";
 
 /** Two places of which only the first is in force. */
@@ -15,6 +14,12 @@ export interface MergeConflict {
   /** In force. */
   readonly otherRef: RuleRef;
   readonly otherPath: string;
+}
+
+/** A statement whose peers are resolved; selectors with equal keys are the same. */
+interface ResolvedStatement {
+  readonly statement: Statement;
+  readonly peers: "any" | readonly { readonly key: string }[];
 }
 
 /** A statement's ports, or the statement itself where it names none. */

@@ -81,7 +81,7 @@ const messages: ReadonlyArray<readonly [name: string, object: unknown, path: str
     "an unknown protocol",
     port({ port: "80", protocol: "TPC" }),
     "spec.ingress[0].toPorts[0].ports[0].protocol",
-    /^invalid protocol "TPC", must be \{ tcp \| udp \| sctp \| any \}$/,
+    /^invalid protocol "TPC", must be \{ tcp \| udp \| sctp \| .* \| any \}$/,
     /^write TCP$/,
   ],
   [
@@ -95,7 +95,7 @@ const messages: ReadonlyArray<readonly [name: string, object: unknown, path: str
     "HTTP over ANY",
     ingress({ toPorts: [{ ports: [{ port: "80" }], rules: { http: [{}] } }] }),
     "spec.ingress[0].toPorts[0].ports[0]",
-    /^L7 rules can only apply to TCP \(not ANY\)$/,
+    /^L7 rules can only apply to TCP \(not ANY\) except for DNS rules$/,
     /protocol: TCP/,
   ],
   [

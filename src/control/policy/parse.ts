@@ -1,7 +1,7 @@
 /** Policy objects -> rules, or everything that is wrong with them. */
 
 import type { Problem } from "#contracts/manifest";
-import { adviseOnDns, adviseOnStaging } from "./advice.ts";
+import { adviseOnDns, adviseOnNames, adviseOnStaging } from "./advice.ts";
 import { describeEffect } from "./describe.ts";
 import { type Language, nearest } from "./fields.ts";
 import { parseAudit } from "./parse-audit.ts";
@@ -89,6 +89,7 @@ export function parsePolicy(object: unknown, options: ParseOptions = {}): Parsed
     if (rule !== undefined) rules.push(rule);
   }
   for (const rule of rules) adviseOnDns(reader, rule);
+  adviseOnNames(reader, rules);
   const audit = parseAudit(reader, fields);
   if (audit !== undefined) adviseOnStaging(reader, rules);
   const problems = reader.problems;
