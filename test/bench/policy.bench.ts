@@ -1,12 +1,16 @@
 /** The policy engine alone: 1000 identities and 1000 rules from nothing, then one rule or one identity more. Pure computing. */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import type { Pod } from "#contracts/kube";
 import { podLabels } from "#control/identity";
-import { createPolicyEngine, type PolicyEngine, parsePolicy, type Rule } from "#control/policy";
+import { createPolicyEngine, formatYaml, type PolicyEngine, parsePolicy, type Rule } from "#control/policy";
 import { createReplay } from "#control/replay";
 import { flowLine, podEnd } from "#control/replay/testing";
 import { createWorld } from "#control/workbench";
 import type { Identity, NumericIdentity } from "#core/model";
-import { type Bench, type BenchContext, type Figure, percentiles, quantile } from "./figure.ts";
+import { type Bench, type BenchContext, type Figure, limited, percentiles, quantile } from "./figure.ts";
 
 const [identityCount, ruleCount, subjectCount] = [1000, 1000, 100];
 const rounds = 5;
@@ -49,6 +53,10 @@ export const bench: Bench = {
     });
     const size = `${identityCount} identities, ${ruleCount} rules, ${subjectCount} subjects`;
     return [
+      checkFigure("policy check of one file, whole process", join(root, "examples/policies/first.yaml"), 150, context),
+      ...manyPolicies((folder) =>
+        checkFigure("policy check of 500 policies in 500 files, whole process", folder, 300, context),
+      ),
       ...replayFigures(),
       figure(`parse and check ${ruleCount} policy objects`, parsing),
       figure(`from nothing: ${size}`, fromNothing),
@@ -59,6 +67,26 @@ export const bench: Bench = {
     ];
   },
 };
+
+const root = resolve(import.meta.dirname, "../..");
+
+/** The time from start to end of the command, as a shell sees it; the compile cache is warm from the second run on. */
+function checkFigure(name: string, path: string, atMostMs: number, { log }: BenchContext): Figure {
+  const times = repeat(12, () => execFileSync(join(root, "bin/tsilium"), ["policy", "check", path], { stdio: "pipe" }));
+  log(`${name}: ${times.map((ms) => ms.toFixed(0)).join(", ")} ms`);
+  const warm = times.slice(2);
+  return limited({ name, value: quantile(warm, 0.5), unit: "ms", percentiles: percentiles(warm) }, atMostMs);
+}
+
+function manyPolicies(measure: (folder: string) => Figure): Figure[] {
+  const folder = mkdtempSync(join(tmpdir(), "tsilium-bench-"));
+  try {
+    for (let i = 0; i < 500; i++) writeFileSync(join(folder, `${i}.yaml`), formatYaml(policyObject(i)));
+    return [measure(folder)];
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
 
 /** A recording of 20 workloads, replayed line by line: what parsing and judging cost together. */
 function replayFigures(): Figure[] {

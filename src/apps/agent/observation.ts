@@ -89,8 +89,7 @@ export function startObservation(agent: NodeAgent, version: string): Observation
         mismatch && {
           nearest: { ref: nearest.ref, field: mismatch.path, expected: mismatch.expected, found: mismatch.found },
         }),
-      // One line, for a line of a terminal; JSON is YAML too.
-      hint: `to allow it, apply ${JSON.stringify(remedy.object)}`,
+      hint: `to allow it, apply:\n${remedy.yaml.trimEnd()}`,
     };
   };
 

@@ -9,9 +9,6 @@ import { createProgram, type Finish } from "./program.ts";
 
 export { ExitCode, exitCodeFor, exitCodeMeanings } from "./exit-codes.ts";
 
-/** Commands whose start is measured: they load no more than they need. */
-const quick = new Set(["run", "exec", "stop"]);
-
 /**
  * Runs one command line (without node and script) and yields its exit code; never throws. Codes: see `exitCodeMeanings`.
  * The caller sets process.exitCode, so that output is flushed.
@@ -31,7 +28,7 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   try {
     // Known from everywhere; it is a command here, with formats.
     if (argv[0] === "--version" || argv[0] === "-V") return await runCli(["version", ...argv.slice(1)]);
-    const program = quick.has(argv[0] ?? "") ? createProgram(finish) : await buildProgram(finish);
+    const program = await programFor(argv[0] ?? "", finish);
     for (const command of withSubcommands(program)) command.exitOverride();
     await program.parseAsync(argv, { from: "user" });
     return code;
@@ -40,6 +37,13 @@ export async function runCli(argv: readonly string[]): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.ok : ExitCode.usage;
     return reportFailure(error);
   }
+}
+
+/** The tree without the command for flows, whose messages take longer to load than most commands to run; the whole tree where it may be meant. */
+async function programFor(name: string, finish: Finish): Promise<Command> {
+  const program = createProgram(finish);
+  const isKnown = program.commands.some((command) => command.name() === name && name !== "completion");
+  return isKnown ? program : buildProgram(finish);
 }
 
 /** The whole command tree, as docs/reference/cli.md shows it. `finish` gets the exit code of the command that ran. */

@@ -10,6 +10,7 @@ export {
   formatRuleRef,
   formatYaml,
   isPolicyKind,
+  lintLabels,
   parsePolicy,
   repairPolicy,
 } from "#control/policy";
@@ -24,7 +25,6 @@ export {
   formatConnection,
   formatMatrixPage,
   joinWorlds,
-  lintLabels,
   lintPolicy,
   parseRequest,
   parseTransport,

@@ -3,12 +3,14 @@
  * explains, compares and simulates them, and holds them against recorded flows. Needs neither root nor a node nor Linux.
  * @module
  */
+export { expandList } from "#contracts/kube";
 export { formatProblems, type Problem, parseManifests } from "#contracts/manifest";
 export {
   describeRule,
   formatRuleRef,
   formatYaml,
   isPolicyKind,
+  lintLabels,
   type ParsedPolicy,
   parsePolicy,
   type Rule,
@@ -32,7 +34,6 @@ export {
   findParty,
   formatConnection,
   formatMatrixPage,
-  lintLabels,
   lintPolicy,
   type Matrix,
   type Party,
@@ -43,6 +44,5 @@ export {
   type WorldOptions,
 } from "#control/workbench";
 export { checkRegex, judgeRequest } from "#proxy/policy";
-export { expandList, loadWorld, makeWholeWorld, readWorldObjects } from "./objects.ts";
-export { readSources, type Source } from "./sources.ts";
+export { loadWorld, makeWholeWorld, readWorldObjects } from "./objects.ts";
 export { isTestFile, runPolicyTests, type TestRun } from "./test-run.ts";

@@ -1,17 +1,9 @@
 /** Sources -> what the workbench works on. */
-import { parseManifests } from "#contracts/manifest";
+import { expandList } from "#contracts/kube";
+import { parseManifests, readSources, type Source } from "#contracts/manifest";
 import { createWorld, type World, type WorldObject, type WorldOptions } from "#control/workbench";
 import { TsiliumError } from "#core/runtime";
 import { checkRegex } from "#proxy/policy";
-import { readSources, type Source } from "./sources.ts";
-
-/** The objects of a document: itself, or the items of a List, each with the path to it. */
-export function expandList(value: unknown): (readonly [root: string, value: unknown])[] {
-  if (typeof value !== "object" || value === null) return [["", value]];
-  const { kind, items } = value as { readonly kind?: unknown; readonly items?: unknown };
-  if (kind === "List" && Array.isArray(items)) return items.map((item, i) => [`items[${i}]`, item] as const);
-  return [["", value]];
-}
 
 /**
  * The objects of manifests, with the lines on which they stand. For text that is no YAML throws MANIFEST_UNREADABLE, unless it

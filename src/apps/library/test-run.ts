@@ -1,11 +1,10 @@
 /** Runs test files of policies: expectations as YAML, and programs that use node:test. */
 import { dirname, resolve } from "node:path";
-import { type Problem, parseManifests } from "#contracts/manifest";
+import { type Problem, parseManifests, readSources, type Source } from "#contracts/manifest";
 import { type CaseResult, parseTestFile, runTests } from "#control/testkit";
 import type { WorldObject } from "#control/workbench";
 import { judgeRequest } from "#proxy/policy";
 import { makeWholeWorld, readWorldObjects } from "./objects.ts";
-import { readSources, type Source } from "./sources.ts";
 
 /** What became of a run. Files with problems are not run. */
 export interface TestRun {

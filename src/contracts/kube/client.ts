@@ -5,7 +5,6 @@ import { type Informer, type InformerHandlers, type InformerOptions, startInform
 import { type KubeAccess, readKubeconfig } from "./kubeconfig.ts";
 import type { KubeList, KubeObject, WatchEvent } from "./meta.ts";
 import { apiVersionOf, type Kind, type KubeKinds, resourceOf, resourcePath } from "./resources.ts";
-import { createTransport } from "./transport.ts";
 
 /** Names an object; `namespace` only for kinds that live in one. */
 export interface ObjectRef {
@@ -96,6 +95,8 @@ const patchTypes = {
 /** A client for the server of a kubeconfig file, or of given credentials. Throws KUBECONFIG_MISSING or KUBECONFIG_INVALID. */
 export async function createKubeClient(target: KubeAccess | { readonly kubeconfig: string }): Promise<KubeClient> {
   const access = "kubeconfig" in target ? await readKubeconfig(target.kubeconfig) : target;
+  // The libraries of HTTP and TLS are loaded by those who speak to a server, not by those who only know kinds.
+  const { createTransport } = await import("./transport.ts");
   const transport = createTransport(access);
   const closing = new AbortController();
 

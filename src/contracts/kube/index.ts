@@ -80,6 +80,7 @@ export type {
   StatusCause,
   WatchEvent,
 } from "./meta.ts";
+export { expandList } from "./meta.ts";
 export { checkMetadata, nameProblem } from "./metadata.ts";
 export { nearestName } from "./nearest.ts";
 export type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from "./networking-v1.ts";
@@ -116,3 +117,4 @@ export {
   type SchemaProblem,
   type UnknownField,
 } from "./structural.ts";
+export { isWorkloadKind, podTemplatePaths } from "./workload-kinds.ts";

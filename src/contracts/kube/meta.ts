@@ -124,3 +124,11 @@ export interface LabelSelector {
   readonly matchLabels?: Readonly<Record<string, string>>;
   readonly matchExpressions?: readonly LabelSelectorRequirement[];
 }
+
+/** The objects of a document: itself, or the items of a List, each with the path to it. */
+export function expandList(value: unknown): (readonly [root: string, value: unknown])[] {
+  if (typeof value !== "object" || value === null) return [["", value]];
+  const { kind, items } = value as { readonly kind?: unknown; readonly items?: unknown };
+  if (kind === "List" && Array.isArray(items)) return items.map((item, i) => [`items[${i}]`, item] as const);
+  return [["", value]];
+}

@@ -7,3 +7,4 @@ export { formatProblems, type Paint } from "./format.ts";
 export { type Manifest, maxManifestLength, parseManifests, type TextPosition } from "./parse.ts";
 export { formatPath, type PathSegments, type Problem, parsePath, type Severity } from "./problem.ts";
 export { rewriteManifests } from "./rewrite.ts";
+export { readSources, type Source } from "./sources.ts";

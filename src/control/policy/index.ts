@@ -32,6 +32,7 @@ export {
   formatRuleRef,
 } from "./explain.ts";
 export { nearest } from "./fields.ts";
+export { ignoredLabels, lintLabels } from "./lint-labels.ts";
 export { formatMaskedPort, type MaskedPort, maskRange } from "./masks.ts";
 export { formatConflict, type MergeConflict } from "./merge.ts";
 export { describeIdentity, tellingLabels } from "./naming.ts";

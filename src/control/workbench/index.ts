@@ -21,7 +21,7 @@ export {
 export { diffWorlds, requestsOf, type WorldDiff } from "./diff.ts";
 export type { ReachChange, Sentence } from "./diff-words.ts";
 export { formatConnection, type PaintExplanation } from "./explain-text.ts";
-export { type Finding, lintLabels, lintPolicy } from "./lint.ts";
+export { type Finding, lintPolicy } from "./lint.ts";
 export {
   type Cell,
   createMatrix,
@@ -37,7 +37,7 @@ export { formatMatrixPage, type MatrixPage } from "./matrix-page.ts";
 export { findParty, type Party } from "./party.ts";
 export { classifyPorts, formatPortClass, type PortClass } from "./ports.ts";
 export { parseIcmp, parseRequest, parseTransport, type Transport } from "./question.ts";
-export { type ExposedPort, isWorkloadKind, type Workload } from "./workload.ts";
+export type { ExposedPort, Workload } from "./workload.ts";
 export {
   createWorld,
   type RefusedPolicy,

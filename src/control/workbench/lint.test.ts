@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createWorld, type Finding, lintLabels, lintPolicy } from "./index.ts";
+import { lintLabels } from "#control/policy";
+import { createWorld, type Finding, lintPolicy } from "./index.ts";
 import { pod, policy, randomObjects } from "./testing.ts";
 
 const pods = [pod("web", { app: "web" }, "http:8080"), pod("db", { app: "db" }, "5432"), pod("job", { app: "job" })];

@@ -1,7 +1,14 @@
 /** What is valid, and yet does less than its author thinks: found by asking a world, where one is needed. */
 import type { Problem } from "#contracts/manifest";
-import { defaultLabelFilter, filterLabels } from "#control/identity";
-import { compareSelector, decide, formatRuleRef, type Rule, type Statement, unenforcedPolicy } from "#control/policy";
+import {
+  compareSelector,
+  decide,
+  formatRuleRef,
+  ignoredLabels,
+  type Rule,
+  type Statement,
+  unenforcedPolicy,
+} from "#control/policy";
 import { type Identity, protocolName } from "#core/model";
 import { judgeConnection, judgeDirection } from "./connection.ts";
 import { requestsOf } from "./diff.ts";
@@ -22,39 +29,6 @@ const finding = (path: string, code: string, message: string, hint: string): Fin
 });
 
 type Selector = Rule["subject"];
-
-/** Selectors by labels that are not part of identities: they select nothing, whatever the workloads carry. Needs no world. */
-export function lintLabels(rules: readonly Rule[]): Finding[] {
-  return selectorsOf(rules).flatMap(({ selector, path }) =>
-    ignoredLabels(selector).map((requirement) => {
-      const negative = requirement.operator === "NotIn" || requirement.operator === "DoesNotExist";
-      return finding(
-        requirement.path ?? path,
-        "label-not-relevant",
-        `label ${requirement.key} is not part of identities, so this ${negative ? "excludes no one" : "selects no one"}`,
-        "select by a label that tells workloads apart for good, such as app; labels of controllers, hashes and topology are left out",
-      );
-    }),
-  );
-}
-
-function ignoredLabels({ requirements }: Selector) {
-  return requirements.filter(({ source, key, path }) => {
-    if (path === undefined || (source !== "k8s" && source !== "any")) return false;
-    return filterLabels([{ source: "k8s", key, value: "" }], defaultLabelFilter).length === 0;
-  });
-}
-
-function selectorsOf(rules: readonly Rule[]): { readonly selector: Selector; readonly path: string }[] {
-  return rules.flatMap(({ subject, path, statements }) => [
-    { selector: subject, path },
-    ...statements.flatMap(({ peers }) =>
-      (peers === "any" ? [] : peers).flatMap((peer) =>
-        peer.kind === "labels" ? [{ selector: peer.selector, path: peer.path }] : [],
-      ),
-    ),
-  ]);
-}
 
 /** Lints one policy of a world. Without workloads nothing can be said. */
 export function lintPolicy(world: World, policy: WorldPolicy): Finding[] {

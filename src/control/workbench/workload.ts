@@ -1,5 +1,5 @@
 /** Manifests of workloads -> what policies can know of them: labels, named ports, exposed ports. Reads whatever YAML holds. */
-import type { Namespace, Pod, Service } from "#contracts/kube";
+import { isWorkloadKind, type Namespace, type Pod, podTemplatePaths, type Service } from "#contracts/kube";
 import { type NamedPort, podLabels } from "#control/identity";
 import { type Labels, protocolNumbers } from "#core/model";
 
@@ -33,22 +33,6 @@ const textOf = (value: unknown): string | undefined => (typeof value === "string
 const textsOf = (value: unknown): Record<string, string> =>
   Object.fromEntries(Object.entries(fieldsOf(value)).map(([key, text]) => [key, String(text ?? "")]));
 
-/** Kinds whose template makes pods, and the way to it. */
-const templates: Readonly<Record<string, readonly string[]>> = {
-  Deployment: ["spec", "template"],
-  ReplicaSet: ["spec", "template"],
-  StatefulSet: ["spec", "template"],
-  DaemonSet: ["spec", "template"],
-  ReplicationController: ["spec", "template"],
-  Job: ["spec", "template"],
-  CronJob: ["spec", "jobTemplate", "spec", "template"],
-};
-
-/** Whether objects of that kind are workloads. */
-export function isWorkloadKind(kind: unknown): boolean {
-  return kind === "Pod" || (typeof kind === "string" && Object.hasOwn(templates, kind));
-}
-
 /** The workload that an object describes; undefined if it is none, or one that has ended. */
 export function readWorkload(
   object: Json,
@@ -63,7 +47,7 @@ export function readWorkload(
   if (name === undefined) return undefined;
   const phase = fieldsOf(object.status).phase;
   if (kind === "Pod" && (phase === "Succeeded" || phase === "Failed")) return undefined;
-  const template = (templates[kind] ?? []).reduce<Json>((at, step) => fieldsOf(at[step]), object);
+  const template = (podTemplatePaths[kind] ?? []).reduce<Json>((at, step) => fieldsOf(at[step]), object);
   const spec = fieldsOf(template.spec);
   const namespace = textOf(own.namespace) ?? "default";
   const containers = listOf(spec.containers).map(fieldsOf);

@@ -1,9 +1,8 @@
 /** `tsilium apply` and `delete`: checked here first, then sent. */
 import { isDeepStrictEqual } from "node:util";
 import colours from "picocolors";
-import { readSources, type Source } from "#apps/library";
 import type { KubeClient, KubeObject, Status } from "#contracts/kube";
-import { formatProblems, type Problem } from "#contracts/manifest";
+import { formatProblems, type Problem, readSources, type Source } from "#contracts/manifest";
 import { isPolicyKind } from "#control/policy";
 import { proseColumns, TsiliumError, wrapProse } from "#core/runtime";
 import { connectKube, withKube } from "../connect.ts";
@@ -33,7 +32,7 @@ const isWaitedFor = (kind: string): boolean => isPolicyKind(kind) || kind === "C
 /** Creates or updates every object of the files. If one is refused by the check, nothing is sent. */
 export async function apply(flags: ApplyFlags): Promise<number> {
   const sources = await readSources(flags.filename);
-  const result = checkSources(sources, true);
+  const result = await checkSources(sources, true);
   // What is merely worth knowing is for `policy check`.
   const telling = result.problems.filter(({ severity }) => severity !== "info");
   const found = formatCheck({ ...result, problems: telling }, sources);

@@ -1,15 +1,15 @@
 /** Manifests as `apply`, `delete -f` and `policy check` take them: objects of known kinds, with every problem found before anything is sent. */
 
-import { expandList, type Source } from "#apps/library";
 import {
   apiVersionOf,
+  expandList,
   type KubeObject,
   nearestName,
   type Resource,
   resourceOfObject,
   resources,
 } from "#contracts/kube";
-import { type Manifest, type Problem, parseManifests } from "#contracts/manifest";
+import { type Manifest, type Problem, parseManifests, type Source } from "#contracts/manifest";
 
 /** An object, its kind, and the text it came from. */
 export interface WrittenObject {

@@ -179,6 +179,12 @@ const world: Flow = { ...denied, why: {}, source: { identity: 9 }, IP: { source:
 
 const prints: ReadonlyArray<readonly [string, Flow, Partial<PrinterOptions>, string]> = [
   [
+    "a denial whose hint is a policy",
+    { ...denied, why: { sentence: "nothing allows it", hint: "to allow it, apply:\nkind: X\nspec:\n  a: b" } },
+    {},
+    `${head}default/client:41234 (ID:257) -> default/server:3555 (ID:258) policy-verdict:L3-L4 INGRESS DENIED (TCP Flags: SYN)\n    nothing allows it\n    to allow it, apply:\n    kind: X\n    spec:\n      a: b\n`,
+  ],
+  [
     "a denial, with its reason below",
     denied,
     {},
@@ -250,7 +256,7 @@ const prints: ReadonlyArray<readonly [string, Flow, Partial<PrinterOptions>, str
     { format: "dict" },
     "  TIMESTAMP: Nov 23 10:00:00.123\n     SOURCE: default/client:41234\nDESTINATION: default/server:3555\n" +
       "       TYPE: policy-verdict:L3-L4 INGRESS\n    VERDICT: DENIED\n    SUMMARY: TCP Flags: SYN\n" +
-      "        WHY: nothing allows it\n        WHY: allow tcp/3555\n",
+      "        WHY: nothing allows it\n             allow tcp/3555\n",
   ],
   [
     "as a table",

@@ -166,9 +166,10 @@ function typeOf(flow: Flow): string {
   }
 }
 
+/** The reason, then what would help; the latter may be a policy in YAML, whose lines stay lines. */
 function whyLines({ why }: Flow): string[] {
   if (why?.sentence === undefined || why.sentence === "") return [];
-  return [why.sentence, ...(why.hint === undefined || why.hint === "" ? [] : [why.hint])].map(clean);
+  return [why.sentence, ...(why.hint === undefined || why.hint === "" ? [] : why.hint.split("\n"))].map(clean);
 }
 
 function lostText({
@@ -222,7 +223,8 @@ function dictPrinter(options: PrinterOptions): FlowPrinter {
         if (options.nodeName === true) pairs.push(["NODE", clean(flow.node_name ?? "")]);
         pairs.push(["SOURCE", source], ["DESTINATION", destination], ["TYPE", typeOf(flow)]);
         pairs.push(["VERDICT", words.verdict(flow)], ["SUMMARY", clean(flow.Summary ?? "")]);
-        for (const text of whyLines(flow)) pairs.push(["WHY", text]);
+        const why = whyLines(flow);
+        if (why.length > 0) pairs.push(["WHY", why.join(`\n${" ".repeat(13)}`)]);
       } else if (types?.$case === "lost_events") {
         pairs.push(["TIMESTAMP", formatMoment(response.time, options.timeFormat)], ["TYPE", "EVENTS LOST"]);
         pairs.push(["SUMMARY", lostText(types.value)]);

@@ -1,15 +1,14 @@
 /** `tsilium policy check`: what is wrong with policies, found by the engine that fills the kernel's maps; offline, without root. */
 import colours from "picocolors";
 import { stringify } from "yaml";
-import { readSources, readWorldObjects, type Source } from "#apps/library";
-import { formatProblems, type Paint, type Problem } from "#contracts/manifest";
-import { isPolicyKind, parsePolicy, repairPolicy } from "#control/policy";
-import { createWorld, isWorkloadKind, lintLabels, lintPolicy, type WorldObject } from "#control/workbench";
-import { checkRegex } from "#proxy/policy";
+import { isWorkloadKind, podTemplatePaths } from "#contracts/kube";
+import { formatProblems, type Paint, type Problem, readSources, type Source } from "#contracts/manifest";
+import { isPolicyKind, lintLabels, type ParseOptions, parsePolicy, repairPolicy } from "#control/policy";
+import type { WorldObject } from "#control/workbench";
 import { ExitCode } from "../exit-codes.ts";
 import { findDuplicates, readObjects, type WrittenObject } from "../objects/manifests.ts";
 import { note, print, printProse, printStructured } from "../output.ts";
-import { asksForMaterial, type MaterialFlags, readMaterial } from "./material.ts";
+import { asksForMaterial, type MaterialFlags } from "./material-flags.ts";
 import { sarifLog } from "./sarif.ts";
 
 /** What checking a set of sources has shown. */
@@ -36,11 +35,12 @@ export interface RefusedPolicy {
  * Checks every object of the sources; of other kinds than policies only the envelope. `together`: all will be sent to one
  * server, so that a name in two files is an error. Kinds that are `passedOver` are no problem.
  */
-export function checkSources(
+export async function checkSources(
   sources: readonly Source[],
   together = false,
   passedOver?: (kind: unknown) => boolean,
-): CheckResult {
+): Promise<CheckResult> {
+  const compile = await regexChecker(sources);
   const written = readObjects(sources, passedOver);
   const problems: Problem[] = [...written.problems, ...findDuplicates(written.objects, together ? "error" : "warning")];
   const objects: WrittenObject[] = [];
@@ -52,7 +52,7 @@ export function checkSources(
       continue;
     }
     policies++;
-    const parsed = parsePolicy(one.object, { compileRegex: checkRegex });
+    const parsed = parsePolicy(one.object, compile);
     const findings = parsed.kind === "accepted" ? lintLabels(parsed.rules) : [];
     problems.push(...located(one, [...parsed.problems, ...findings]));
     if (parsed.kind === "accepted") objects.push(one);
@@ -60,9 +60,7 @@ export function checkSources(
     if (!broken) continue;
     // Accepted, but not as it stands in the file: what is wrong there is how it is written, not what it says.
     const repaired =
-      parsed.kind === "accepted"
-        ? stringify(one.object, { lineWidth: 0 })
-        : repairPolicy(one.object, { compileRegex: checkRegex })?.yaml;
+      parsed.kind === "accepted" ? stringify(one.object, { lineWidth: 0 }) : repairPolicy(one.object, compile)?.yaml;
     refused.push({
       file: one.file,
       name: one.object.metadata.name ?? "",
@@ -77,12 +75,16 @@ export function checkSources(
  * What the accepted policies do less than they seem to, among the workloads that `material` and the sources hold; nothing
  * without workloads.
  */
-export function lintSources(
+export async function lintSources(
   { objects }: CheckResult,
   sources: readonly Source[],
   material: readonly WorldObject[],
-): Problem[] {
-  const world = createWorld([...material, ...readWorldObjects(sources, "skip")], { compileRegex: checkRegex });
+): Promise<Problem[]> {
+  // Nothing can be said without workloads, and most files hold none: then the workbench is not even loaded.
+  if (material.length === 0 && !sources.some(({ text }) => podKinds.test(text))) return [];
+  const { createWorld, lintPolicy } = await import("#control/workbench");
+  const { readWorldObjects } = await import("#apps/library");
+  const world = createWorld([...material, ...readWorldObjects(sources, "skip")], await regexChecker(sources));
   const problems = objects
     .filter(({ resource }) => isPolicyKind(resource.kind))
     .flatMap((one) => {
@@ -93,6 +95,14 @@ export function lintSources(
       return policy === undefined ? [] : located(one, lintPolicy(world, policy));
     });
   return inReadingOrder(problems, sources);
+}
+
+const podKinds = new RegExp(`\\b(Pod|${Object.keys(podTemplatePaths).join("|")})\\b`);
+
+/** The judgement of the proxy on regexes; its engine takes its time to load, and only HTTP rules hold any. */
+async function regexChecker(sources: readonly Source[]): Promise<Pick<ParseOptions, "compileRegex">> {
+  if (!sources.some(({ text }) => /\b(method|path|host|http)\b/.test(text))) return {};
+  return { compileRegex: (await import("#proxy/policy")).checkRegex };
 }
 
 /** Problems of an object, with file, line and column. */
@@ -151,9 +161,10 @@ export interface CheckFlags extends MaterialFlags {
 /** `policy check`. Exit code 1 if there is an error; warnings alone don't fail. */
 export async function policyCheck(paths: readonly string[], flags: CheckFlags): Promise<number> {
   const sources = await readSources(paths);
-  const checked = checkSources(sources, false, isWorkloadKind);
+  const checked = await checkSources(sources, false, isWorkloadKind);
   const asksForMore = asksForMaterial(flags);
-  const findings = lintSources(checked, sources, asksForMore ? await readMaterial(flags) : []);
+  const material = asksForMore ? await (await import("./material.ts")).readMaterial(flags) : [];
+  const findings = await lintSources(checked, sources, material);
   const result = { ...checked, problems: inReadingOrder([...checked.problems, ...findings], sources) };
   const failed = hasErrors(result);
   if (flags.output === "github") {

@@ -14,7 +14,8 @@ import { judgeRequest } from "#proxy/policy";
 import { ExitCode } from "../exit-codes.ts";
 import { usageError } from "../failure.ts";
 import { note, print, printStructured } from "../output.ts";
-import { type MaterialFlags, makeWorld, readMaterial } from "./material.ts";
+import { makeWorld, readMaterial } from "./material.ts";
+import type { MaterialFlags } from "./material-flags.ts";
 import { readIcmp, readPort, readRequest } from "./question.ts";
 
 /** Flags of `policy explain`. */

@@ -1,10 +1,9 @@
 /** `tsilium policy check --fix`: broken policies as they were probably meant, in the words and with the comments of their files. */
 import { writeFile } from "node:fs/promises";
 import colours from "picocolors";
-import { readSources, type Source } from "#apps/library";
-import { rewriteManifests } from "#contracts/manifest";
+import { isWorkloadKind } from "#contracts/kube";
+import { readSources, rewriteManifests, type Source } from "#contracts/manifest";
 import { isPolicyKind, repairPolicy } from "#control/policy";
-import { isWorkloadKind } from "#control/workbench";
 import { TsiliumError } from "#core/runtime";
 import { checkRegex } from "#proxy/policy";
 import { ExitCode } from "../exit-codes.ts";
@@ -43,7 +42,7 @@ export async function policyFix(paths: readonly string[], write: boolean): Promi
       note(`${colours.green("fixed:")} ${file}`);
     } else print(write ? text : paintDiff(unifiedDiff(file, before, text)));
   }
-  const left = hasErrors(checkSources(fixed, false, isWorkloadKind));
+  const left = hasErrors(await checkSources(fixed, false, isWorkloadKind));
   if (changed === 0) note("nothing to fix");
   else if (!write) note("nothing was written: read it, then add --write");
   if (left)

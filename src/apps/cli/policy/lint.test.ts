@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
 import { test } from "node:test";
-import { readSources, readWorldObjects } from "#apps/library";
-import { isWorkloadKind } from "#control/workbench";
+import { readWorldObjects } from "#apps/library";
+import { isWorkloadKind } from "#contracts/kube";
+import { readSources } from "#contracts/manifest";
 import { checkSources, lintSources } from "./check.ts";
 import { sarifLog } from "./sarif.ts";
 
@@ -10,28 +11,28 @@ const shop = resolve(import.meta.dirname, "../../../../examples/shop");
 const material = readWorldObjects(await readSources([shop]));
 const sources = await readSources([`${shop}/doubtful`]);
 
-test("findings stand where the policy's text is", () => {
-  const found = lintSources(checkSources(sources), sources, material);
+test("findings stand where the policy's text is", async () => {
+  const found = await lintSources(await checkSources(sources), sources, material);
   assert.deepEqual(
     found.map(({ code, line, column }) => `${code} ${line}:${column}`),
     ["egress-not-accepted 12:11", "port-not-exposed 14:19"],
   );
 });
 
-test("without workloads nothing is said of workloads", () =>
-  assert.deepEqual(lintSources(checkSources(sources), sources, []), []));
+test("without workloads nothing is said of workloads", async () =>
+  assert.deepEqual(await lintSources(await checkSources(sources), sources, []), []));
 
 test("manifests of workloads beside policies are no problem, and are taken into account", async () => {
   const all = await readSources([shop]);
-  const checked = checkSources(all, false, isWorkloadKind);
+  const checked = await checkSources(all, false, isWorkloadKind);
   assert.deepEqual(
     checked.problems.filter(({ severity }) => severity === "error"),
     [],
   );
-  assert.deepEqual(lintSources(checked, all, []), []);
+  assert.deepEqual(await lintSources(checked, all, []), []);
 });
 
-test("a SARIF log names rule, level and place of each problem", () => {
+test("a SARIF log names rule, level and place of each problem", async () => {
   const problem = { path: "spec.x", code: "a-code", severity: "error", message: "no", hint: "do", at: "key" } as const;
   const place = { file: "a b.yaml", line: 3, column: 5, length: 4 };
   const [run] = (sarifLog([{ ...problem, ...place }]) as { runs: { tool: object; results: object[] }[] }).runs;

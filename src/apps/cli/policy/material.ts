@@ -1,20 +1,16 @@
 /** What the workbench works on: objects from files, from an API server, or from both (then a file's object takes the place of the server's). */
+
 import colours from "picocolors";
-import { readSources, readWorldObjects } from "#apps/library";
+import { readWorldObjects } from "#apps/library";
 import { apiVersionOf, type Kind, resourceOf } from "#contracts/kube";
+import { readSources } from "#contracts/manifest";
 import { createWorld, type World, type WorldObject, type WorldOptions } from "#control/workbench";
 import { TsiliumError } from "#core/runtime";
 import { checkRegex } from "#proxy/policy";
 import { withKube } from "../connect.ts";
 import { usageError } from "../failure.ts";
 import { note } from "../output.ts";
-
-/** Flags that say where objects come from. */
-export interface MaterialFlags {
-  readonly filename?: readonly string[];
-  readonly live?: boolean;
-  readonly kubeconfig?: string;
-}
+import { asksForMaterial, type MaterialFlags } from "./material-flags.ts";
 
 const liveKinds = [
   "Namespace",
@@ -29,11 +25,6 @@ const liveKinds = [
   "AdminNetworkPolicy",
   "BaselineAdminNetworkPolicy",
 ] as const satisfies readonly Kind[];
-
-/** Whether the flags name anything. */
-export function asksForMaterial({ filename = [], live, kubeconfig }: MaterialFlags): boolean {
-  return filename.length > 0 || live === true || kubeconfig !== undefined;
-}
 
 /** Everything that the flags name. Throws USAGE if they name nothing. */
 export async function readMaterial(flags: MaterialFlags): Promise<WorldObject[]> {

@@ -4,7 +4,8 @@ import { createReplay, type FlowChange, type ReplayResult } from "#control/repla
 import { judgeRequest } from "#proxy/policy";
 import { ExitCode } from "../exit-codes.ts";
 import { type Column, formatTable, note, print, printStructured } from "../output.ts";
-import { type MaterialFlags, makeWorld, readMaterial } from "./material.ts";
+import { makeWorld, readMaterial } from "./material.ts";
+import type { MaterialFlags } from "./material-flags.ts";
 import { openRecording, type RecordingFlags } from "./recording.ts";
 
 /** Flags of `policy replay`. */

@@ -1,6 +1,8 @@
 /** `tsilium policy simulate` and `policy diff`: who reaches whom, and what another set of policies would change. */
+
 import colours from "picocolors";
-import { readSources, readWorldObjects } from "#apps/library";
+import { readWorldObjects } from "#apps/library";
+import { readSources } from "#contracts/manifest";
 import {
   createMatrix,
   diffWorlds,
@@ -13,7 +15,8 @@ import { TsiliumError } from "#core/runtime";
 import { ExitCode } from "../exit-codes.ts";
 import { usageError } from "../failure.ts";
 import { note, print, printStructured } from "../output.ts";
-import { asksForMaterial, type MaterialFlags, makeWorld, readMaterial } from "./material.ts";
+import { makeWorld, readMaterial } from "./material.ts";
+import { asksForMaterial, type MaterialFlags } from "./material-flags.ts";
 import { formatMatrix, matrixValue } from "./matrix-text.ts";
 
 /** How matrices are printed. */

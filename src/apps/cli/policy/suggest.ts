@@ -3,7 +3,8 @@ import { EvidenceCollector, type Suggestion, suggestPolicies } from "#control/re
 import { TsiliumError } from "#core/runtime";
 import { ExitCode } from "../exit-codes.ts";
 import { note, print, printStructured } from "../output.ts";
-import { asksForMaterial, type MaterialFlags, makeWorld, readMaterial } from "./material.ts";
+import { makeWorld, readMaterial } from "./material.ts";
+import { asksForMaterial, type MaterialFlags } from "./material-flags.ts";
 import { openRecording, type RecordingFlags } from "./recording.ts";
 
 /** Flags of `policy suggest`. */

@@ -1,13 +1,14 @@
 /** `tsilium policy test`: expectations about policies, from YAML files and from programs that use node:test. */
 import { relative } from "node:path";
 import colours from "picocolors";
-import { readSources, readWorldObjects, runPolicyTests, type TestRun } from "#apps/library";
-import { formatProblems } from "#contracts/manifest";
+import { readWorldObjects, runPolicyTests, type TestRun } from "#apps/library";
+import { formatProblems, readSources } from "#contracts/manifest";
 import { type CaseResult, formatJunit, formatTap } from "#control/testkit";
 import { ExitCode } from "../exit-codes.ts";
 import { usageError } from "../failure.ts";
 import { note, print, printProse, printStructured } from "../output.ts";
-import { asksForMaterial, type MaterialFlags, readMaterial } from "./material.ts";
+import { readMaterial } from "./material.ts";
+import { asksForMaterial, type MaterialFlags } from "./material-flags.ts";
 
 /** Flags of `policy test`. */
 export interface TestFlags extends MaterialFlags {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
 import { test } from "node:test";
-import { readSources, readWorldObjects } from "#apps/library";
+import { readWorldObjects } from "#apps/library";
+import { readSources } from "#contracts/manifest";
 import {
   createMatrix,
   diffWorlds,
