@@ -230,6 +230,12 @@ export function createProgram(finish: Finish, registerObserve?: (program: Comman
     )
     .option("--fix", "show, as a diff, the files with broken policies as they were probably meant, comments kept")
     .option("--write", "with --fix: write them")
+    .addOption(
+      new Option(
+        "--target <system>",
+        "also what plain Cilium would refuse, ignore or read differently: cilium (1.20), cilium@1.19, cilium@1.20",
+      ).argParser(parsed(parseTarget)),
+    )
     .addOption(materialFlag())
     .addOption(liveFlag())
     .addOption(kubeconfigFlag())
@@ -395,6 +401,12 @@ export function createProgram(finish: Finish, registerObserve?: (program: Comman
 }
 
 const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
+
+function parseTarget(text: string): string {
+  const version = { cilium: "1.20", "cilium@1.19": "1.19", "cilium@1.20": "1.20" }[text];
+  if (version === undefined) throw new InvalidArgumentError("a target is cilium, cilium@1.19 or cilium@1.20");
+  return version;
+}
 
 function parsePort(text: string): number {
   const port = Number(text);

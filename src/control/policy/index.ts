@@ -6,6 +6,7 @@
 
 export { type Capability, capabilities, type Need, needsOf, unenforceable } from "./capabilities.ts";
 export { type CidrGroup, parseCidrGroup } from "./cidr-group.ts";
+export { type CiliumVersion, ciliumVersions, compareWithCilium } from "./cilium-target.ts";
 export {
   type ComparedStatement,
   compareSelector,

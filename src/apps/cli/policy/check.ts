@@ -3,7 +3,15 @@ import colours from "picocolors";
 import { stringify } from "yaml";
 import { isWorkloadKind, podTemplatePaths } from "#contracts/kube";
 import { formatProblems, type Paint, type Problem, readSources, type Source } from "#contracts/manifest";
-import { isPolicyKind, lintLabels, type ParseOptions, parsePolicy, repairPolicy } from "#control/policy";
+import {
+  type CiliumVersion,
+  compareWithCilium,
+  isPolicyKind,
+  lintLabels,
+  type ParseOptions,
+  parsePolicy,
+  repairPolicy,
+} from "#control/policy";
 import type { WorldObject } from "#control/workbench";
 import { ExitCode } from "../exit-codes.ts";
 import { findDuplicates, readObjects, type WrittenObject } from "../objects/manifests.ts";
@@ -97,6 +105,13 @@ export async function lintSources(
   return inReadingOrder(problems, sources);
 }
 
+/** What plain Cilium would refuse, ignore or read differently; also of policies that are refused here. */
+function compareSources(sources: readonly Source[], version: CiliumVersion): Problem[] {
+  return readObjects(sources, isWorkloadKind).objects.flatMap((one) =>
+    isPolicyKind(one.resource.kind) ? located(one, compareWithCilium(one.object, version)) : [],
+  );
+}
+
 const podKinds = new RegExp(`\\b(Pod|${Object.keys(podTemplatePaths).join("|")})\\b`);
 
 /** The judgement of the proxy on regexes; its engine takes its time to load, and only HTTP rules hold any. */
@@ -156,6 +171,8 @@ export function hasErrors({ problems }: CheckResult): boolean {
 /** Flags of `policy check`. */
 export interface CheckFlags extends MaterialFlags {
   readonly output: "text" | "json" | "yaml" | "github" | "sarif" | "repaired";
+  /** Also: what plain Cilium of this version would make of them. */
+  readonly target?: CiliumVersion;
 }
 
 /** `policy check`. Exit code 1 if there is an error; warnings alone don't fail. */
@@ -165,7 +182,8 @@ export async function policyCheck(paths: readonly string[], flags: CheckFlags): 
   const asksForMore = asksForMaterial(flags);
   const material = asksForMore ? await (await import("./material.ts")).readMaterial(flags) : [];
   const findings = await lintSources(checked, sources, material);
-  const result = { ...checked, problems: inReadingOrder([...checked.problems, ...findings], sources) };
+  const foreign = flags.target === undefined ? [] : compareSources(sources, flags.target);
+  const result = { ...checked, problems: inReadingOrder([...checked.problems, ...findings, ...foreign], sources) };
   const failed = hasErrors(result);
   if (flags.output === "github") {
     for (const each of result.problems) print(githubAnnotation(each));
