@@ -35,8 +35,14 @@ export async function bundleEngine(format: "module" | "script"): Promise<readonl
     write: false,
     ...(format === "module" ? { format: "esm", splitting: true } : { format: "iife", globalName: "tsiliumPolicy" }),
   });
-  return outputFiles.map(({ path, text, contents }) => {
-    const name = path.slice(join(root, "dist/browser").length + 1);
+  // Parts of which nothing is used may leave a file that nobody loads.
+  const reached = new Set(["dist/browser/policy.js"]);
+  for (const name of reached)
+    for (const one of metafile.outputs[name]!.imports) if (!one.external) reached.add(one.path);
+  const loaded = outputFiles
+    .map((file) => ({ ...file, text: file.text, name: file.path.slice(join(root, "dist/browser").length + 1) }))
+    .filter(({ name }) => reached.has(`dist/browser/${name}`));
+  return loaded.map(({ name, text, contents }) => {
     const { imports } = metafile.outputs[`dist/browser/${name}`]!;
     const ofNode = imports.filter((one) => one.external);
     if (ofNode.length > 0) throw new Error(`${name} imports ${ofNode.map((one) => one.path).join(", ")}`);
