@@ -1,6 +1,6 @@
 /** The second oracle: the programs in the kernel, on maps filled from the engine's entries by the agent's own conversion. */
 import assert from "node:assert/strict";
-import { kernelPolicy } from "#apps/agent/testing";
+import { createRequestJudges, kernelPolicy } from "#apps/agent/testing";
 import {
   Direction,
   DropReason,
@@ -37,6 +37,9 @@ const matchCodes: Readonly<Record<MatchName, number>> = {
   "proto-only": PolicyMatch.PROTO,
 };
 
+/** Here connections are judged, not requests: those are the proxy's. */
+const judges = createRequestJudges("packets only");
+
 /** Brings the maps to a case. Connections live on. `proxyPort`: where redirects lead; the rig's listener by default. */
 export async function loadIntoKernel(
   rig: DatapathRig,
@@ -47,7 +50,7 @@ export async function loadIntoKernel(
   const endpoints = file.endpoints.map(({ identity, ips }) => ({
     identity,
     ips,
-    policy: kernelPolicy(loaded.engine.policyOf(identity) ?? unenforcedPolicy, proxyPort),
+    policy: kernelPolicy(loaded.engine.policyOf(identity) ?? unenforcedPolicy, proxyPort, judges),
   }));
   await rig.reconcile({ endpoints, prefixes: loaded.prefixes });
 }

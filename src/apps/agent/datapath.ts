@@ -5,7 +5,7 @@ import { endpointOfInterface } from "#control/endpoint";
 import type { NodePlan } from "#control/node";
 import type { EndpointId } from "#core/model";
 import { createReconciler, errorMessage, type ReadableTable, type Reconciler, Table } from "#core/runtime";
-import { ensureBpffs, type Kernel, openKernel } from "#datapath/linux";
+import { ensureBpffs, type Kernel, KernelError, openKernel } from "#datapath/linux";
 import {
   type AttachMode,
   isSocketRedirectAttached,
@@ -45,6 +45,8 @@ export interface NodeDatapath {
   readonly nodeConfig: NodeConfigWriter;
   readonly sets: PolicySets;
   readonly programs: HttpPrograms;
+  /** Why this kernel does not take the programs that judge HTTP. */
+  readonly httpRefused: string | undefined;
   readonly endpointTarget: EndpointTarget;
   readonly interfaceRows: Table<EndpointId, InterfaceRow>;
   /** Host-side index of every interface that stands. */
@@ -67,6 +69,20 @@ export interface NodeDatapath {
   close(): void;
 }
 
+/** An older kernel may refuse the programs that judge HTTP: then the proxy does, and all else is as usual. */
+function loadAsFarAsPossible(load: (stages: boolean) => LoadedDatapath): {
+  readonly loaded: LoadedDatapath;
+  readonly httpRefused?: string;
+} {
+  try {
+    return { loaded: load(true) };
+  } catch (error) {
+    if (!(error instanceof KernelError) || error.details.object === undefined) throw error;
+    if (!String(error.details.object).endsWith("/http.bpf.o")) throw error;
+    return { loaded: load(false), httpRefused: error.message };
+  }
+}
+
 /** Loads or takes over everything; `interfaceRows` holds the restored endpoints already. */
 export async function openNodeDatapath(options: {
   readonly bpfDir: string;
@@ -81,17 +97,20 @@ export async function openNodeDatapath(options: {
   mkdirSync(options.bpfDir, { recursive: true });
   const kernel = openKernel();
   const plan = options.plan(kernel);
-  const loaded = loadDatapath({
-    kernel,
-    plan: planObjects({
-      objectDirectory,
-      ...(options.policyMapMax !== undefined && { maxEntries: { policy: options.policyMapMax } }),
-    }),
-    ...(options.attach !== undefined && { mode: options.attach }),
-    directory: options.bpfDir,
-    // A map of another shape comes from another version: its connections are judged anew, which beats not starting.
-    onShapeChange: "recreate",
-  });
+  const load = (stages: boolean) =>
+    loadDatapath({
+      kernel,
+      plan: planObjects({
+        objectDirectory,
+        stages,
+        ...(options.policyMapMax !== undefined && { maxEntries: { policy: options.policyMapMax } }),
+      }),
+      ...(options.attach !== undefined && { mode: options.attach }),
+      directory: options.bpfDir,
+      // A map of another shape comes from another version: its connections are judged anew, which beats not starting.
+      onShapeChange: "recreate",
+    });
+  const { loaded, httpRefused } = loadAsFarAsPossible(load);
   const { maps, attachments: hooks } = loaded;
   const nodeConfig = createNodeConfigWriter(maps.node_config);
   // Slots may name sets that are not in the map any more, if it was recreated; nobody else's set must get such a number.
@@ -129,6 +148,7 @@ export async function openNodeDatapath(options: {
     nodeConfig,
     sets,
     programs,
+    httpRefused,
     endpointTarget,
     interfaceRows: options.interfaceRows,
     interfacesUp: interfaceTarget.up,

@@ -18,6 +18,7 @@ import type { EndpointRow, IpcacheRow } from "#datapath/reconcile";
 import { createEnforcement } from "./enforcement.ts";
 import { originOf } from "./kernel-policy.ts";
 import type { ProxyLink } from "./proxy-link.ts";
+import { createRequestJudges } from "./request-judges.ts";
 
 const unheard = () => undefined;
 const silent: Logger = { debug: unheard, info: unheard, warn: unheard, error: unheard };
@@ -120,6 +121,7 @@ function world() {
     endpoints,
     nodeAddresses: () => [parseAddress("192.0.2.9")!],
     proxy,
+    judges: createRequestJudges(),
     refresh: () => undefined,
     onRound: () => undefined,
     log: silent,

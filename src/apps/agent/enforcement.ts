@@ -26,6 +26,7 @@ import { errorMessage, type Logger, type ReadableTable, type Reconciler, Table }
 import type { EndpointRow, IpcacheRow } from "#datapath/reconcile";
 import { kernelPolicy, needsProxy } from "./kernel-policy.ts";
 import type { ProxyLink } from "./proxy-link.ts";
+import type { RequestJudges } from "./request-judges.ts";
 import { createWaitQueue, type WaitQueue } from "./wait-queue.ts";
 
 /** One change of what policy computes from. */
@@ -72,6 +73,7 @@ export interface EnforcementSources {
   readonly endpoints: ReadableTable<EndpointId, Endpoint>;
   readonly nodeAddresses: () => readonly IpAddress[];
   readonly proxy: ProxyLink;
+  readonly judges: RequestJudges;
   /** Called at the start of a round: the place to bring endpoints' labels and identities up to date. */
   readonly refresh: () => void;
   /** Called after each round. */
@@ -158,7 +160,7 @@ export function createEnforcement(sources: EnforcementSources): Enforcement {
     });
     const rows = new Map<EndpointId, EndpointRow>();
     for (const { id, ifindex, identity, mac, hostMac, ipv4, ipv6 } of endpoints) {
-      const policy = kernelPolicy(policyOf(identity), proxy.port);
+      const policy = kernelPolicy(policyOf(identity), proxy.port, sources.judges);
       rows.set(id, { ifindex, identity, mac, hostMac, ...(ipv4 && { ipv4 }), ...(ipv6 && { ipv6 }), policy });
     }
     endpointRows.replace(rows);

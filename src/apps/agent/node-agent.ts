@@ -17,6 +17,7 @@ import { createEndpointStore, type EndpointStore } from "./endpoint-store.ts";
 import { createEnforcement, type Enforcement, type RowTargets } from "./enforcement.ts";
 import { openRecordFolder } from "./files.ts";
 import { type ClusterIdentities, createClusterIdentities } from "./identities.ts";
+import { sweepLearntPorts } from "./learnt-ports.ts";
 import { observeNode } from "./node-watch.ts";
 import { createObjectWriter, type ObjectWriter } from "./object-writer.ts";
 import { type FollowedObjects, followObjects, waitForApiServer } from "./objects.ts";
@@ -24,6 +25,7 @@ import type { AgentOptions } from "./options.ts";
 import { createJudgedPolicies, type JudgedPolicies, type PolicyObject, policyKey } from "./policies.ts";
 import { createProxyLink, type ProxyLink } from "./proxy-link.ts";
 import { startProxyProcess } from "./proxy-process.ts";
+import { createRequestJudges, type RequestJudges } from "./request-judges.ts";
 import { containerIdOf, createWorkloads, isWorkloadOf, type Workloads } from "./workloads.ts";
 
 /** What exists only while the API server is known. */
@@ -43,6 +45,7 @@ export interface NodeAgent {
   readonly policies: JudgedPolicies;
   readonly enforcement: Enforcement;
   readonly proxy: ProxyLink;
+  readonly judges: RequestJudges;
   readonly workloads: Workloads;
   readonly plan: NodePlan;
   readonly connected: Connected | undefined;
@@ -130,12 +133,18 @@ export async function openNodeAgent(
     onConnected: () => enforcement.touch(),
     log,
   });
+  const judges = createRequestJudges(
+    options.kernelHttp
+      ? datapath.httpRefused && `this kernel refuses the programs: ${datapath.httpRefused}`
+      : "switched off by --no-kernel-http",
+  );
   const enforcement: Enforcement = createEnforcement({
     engine,
     prefixes: createPrefixIdentities(adoptedPrefixes(datapath)),
     endpoints: store.table,
     nodeAddresses: () => plan.ownAddresses,
     proxy,
+    judges,
     refresh: refreshEndpoints,
     onRound: report,
     log,
@@ -397,7 +406,11 @@ export async function openNodeAgent(
     ct6,
     nat,
     intervalMs: sweepMs,
-    report: (results) => log.debug({ results }, "conntrack swept"),
+    report(results) {
+      log.debug({ results }, "conntrack swept");
+      datapath.programs.sweep(Date.now());
+      sweepLearntPorts(datapath.loaded.maps.http_learnt, datapath.endpointTarget.realised);
+    },
     onProblem: (error) => log.warn({ error }, "conntrack not swept"),
   });
 
@@ -409,6 +422,7 @@ export async function openNodeAgent(
     policies,
     enforcement,
     proxy,
+    judges,
     workloads,
     get plan() {
       return plan;

@@ -6,6 +6,7 @@ import type {
   EndpointDetail,
   EndpointSummary,
   ForeignProgram,
+  HttpJudge,
   IdentityView,
   PolicyEntryView,
   PolicyRevision,
@@ -17,7 +18,15 @@ import type {
 } from "#contracts/agent";
 import type { Problem } from "#contracts/manifest";
 import { type Endpoint, hostInterfaceName } from "#control/endpoint";
-import { type Entry, formatMaskedPort, type GroupPeer, type PolicySet, type Rule, type RuleRef } from "#control/policy";
+import {
+  type Entry,
+  type EntryRequests,
+  formatMaskedPort,
+  type GroupPeer,
+  type PolicySet,
+  type Rule,
+  type RuleRef,
+} from "#control/policy";
 import {
   type EndpointId,
   formatAddress,
@@ -33,6 +42,7 @@ import {
 import { type Reconciler, TsiliumError } from "#core/runtime";
 import { mapTypeName } from "#datapath/linux";
 import { type MapName, mapDefinitions } from "#datapath/maps";
+import { directionOf, foreignProtocols } from "./learnt-ports.ts";
 import type { AgentOperations } from "./local-api.ts";
 import type { NodeAgent } from "./node-agent.ts";
 import type { JudgedPolicy } from "./policies.ts";
@@ -54,7 +64,7 @@ const dumpLimit = 100_000;
 
 /** The operations of an agent. */
 export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOperations {
-  const { store, engine, enforcement, datapath, policies, proxy, workloads, options } = agent;
+  const { store, engine, enforcement, datapath, policies, proxy, judges, workloads, options } = agent;
   const version = ownVersion();
 
   const revision = (): PolicyRevision => ({
@@ -107,12 +117,12 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
         revision: enforcement.realised,
         realised: status?.kind === "done" && enforcement.realised === enforcement.computed,
         ...(status?.kind === "error" && { problem: status.message }),
-        entries: policy?.entries.map((entry) => entryView(entry, policy)) ?? [],
+        entries: policy?.entries.map((entry) => entryView(endpoint.id, entry, policy)) ?? [],
       },
     };
   };
 
-  const entryView = (entry: Entry, set: PolicySet): PolicyEntryView => ({
+  const entryView = (endpoint: EndpointId, entry: Entry, set: PolicySet): PolicyEntryView => ({
     direction: entry.direction,
     identity: entry.identity,
     peer: nameOf(entry.identity),
@@ -121,9 +131,39 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
     action: entry.action,
     precedence: entry.precedence,
     ...(entry.action === "redirect" && { proxyPort: proxy.port }),
+    ...(entry.requests !== undefined && { http: httpJudge(endpoint, entry, set.requests[entry.requests]!) }),
     unenforced: entry.unenforced ?? false,
     rules: (set.provenance[entry.cookie] ?? []).map(ruleReference),
   });
+
+  function httpJudge(endpoint: EndpointId, entry: Entry, requests: EntryRequests): HttpJudge {
+    const judge = judges.of(requests);
+    if (judge.kind === "proxy") return { judge: "proxy", reason: judge.reason };
+    const { programs } = datapath;
+    const program = programs.numberOf(judge.program);
+    if (program === undefined)
+      return {
+        judge: "proxy",
+        reason: programs.problem ?? `the kernel holds ${programs.capacity} programs and no more`,
+      };
+    const last = entry.port + (0xffff >> entry.portPrefix);
+    const learnt = [...datapath.loaded.maps.http_learnt.entries()]
+      .filter(
+        ([key]) =>
+          key.subject === endpoint &&
+          directionOf(key) === entry.direction &&
+          (entry.identity === 0 || key.peer === entry.identity) &&
+          key.dport >= entry.port &&
+          key.dport <= last,
+      )
+      .map(([{ peer, dport }, { protocol }]) => ({
+        identity: peer,
+        peer: nameOf(peer),
+        port: dport,
+        protocol: foreignProtocols[protocol] ?? `protocol ${protocol}`,
+      }));
+    return { judge: "kernel", program, ...(learnt.length > 0 && { learnt }) };
+  }
 
   function identities(): IdentityView[] {
     const uses = new Map<number, number>();
@@ -197,6 +237,7 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
         : { name: "policy", state: "degraded", message: firstOf(refused.map(refusal)) },
       proxyComponent(),
       socketRedirectComponent(),
+      httpComponent(),
       ...facts.components(),
     ];
   }
@@ -220,6 +261,22 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
     if (problem !== undefined)
       return { name, state: "degraded", message: `not possible here, TCP is used: ${problem}` };
     return size === 0 ? { name, state: "off" } : { name, state: "ok", message: `for ${size} endpoints` };
+  }
+
+  /** HTTP rules in the kernel. */
+  function httpComponent(): ComponentStatus {
+    const name = "kernel-http";
+    const { count, capacity, problem } = datapath.programs;
+    if (judges.off !== undefined)
+      return { name, state: options.kernelHttp ? "degraded" : "off", message: `${judges.off}; the proxy judges` };
+    if (problem !== undefined) return { name, state: "degraded", message: `${problem}; the proxy judges in its place` };
+    if (count >= capacity)
+      return {
+        name,
+        state: "degraded",
+        message: `all ${capacity} programs are in use; the proxy judges what has none`,
+      };
+    return { name, state: "ok" };
   }
 
   function status(): AgentStatus {
@@ -252,6 +309,8 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
         policySets: datapath.sets.count,
         policyEntries: datapath.sets.used,
         policyEntriesCapacity: datapath.sets.capacity,
+        httpPrograms: datapath.programs.count,
+        httpProgramsCapacity: datapath.programs.capacity,
       },
       policy: revision(),
       reconcilers: reconcilers().map(statusOf),

@@ -30,6 +30,8 @@ export interface AgentOptions {
   readonly socketRedirect: boolean;
   /** Whether the L7 proxy may be started. */
   readonly proxy: boolean;
+  /** Whether the kernel may judge HTTP requests. */
+  readonly kernelHttp: boolean;
 }
 
 /** Text of `--help`. */
@@ -47,6 +49,7 @@ export const agentUsage = `usage: tsilium agent [options]
   --attach tcx|clsact      how programs are attached to devices (default: TCX where this kernel has it)
   --socket-redirect        short-cut TCP between all workloads of this node, not only those annotated for it
   --no-masquerade          leave source addresses alone on the way to the world
+  --no-kernel-http         let the proxy judge all HTTP requests, also those that the kernel could
   --no-proxy               do not start the L7 proxy: connections that need it are dropped
 `;
 
@@ -99,6 +102,7 @@ export function parseAgentOptions(
     ...(attach !== undefined && { attach }),
     socketRedirect: values["socket-redirect"],
     proxy: !values["no-proxy"],
+    kernelHttp: !values["no-kernel-http"],
   };
 }
 
@@ -125,6 +129,7 @@ function read(argv: readonly string[]) {
         attach: { type: "string" },
         "socket-redirect": { type: "boolean", default: false },
         "no-masquerade": { type: "boolean", default: false },
+        "no-kernel-http": { type: "boolean", default: false },
         "no-proxy": { type: "boolean", default: false },
       },
     }).values;

@@ -3,3 +3,4 @@
  * @module
  */
 export { kernelPolicy } from "./kernel-policy.ts";
+export { createRequestJudges } from "./request-judges.ts";

@@ -76,6 +76,9 @@ export interface AgentStatus {
     readonly policySets: number;
     readonly policyEntries: number;
     readonly policyEntriesCapacity: number;
+    /** Programs that judge HTTP requests in the kernel. */
+    readonly httpPrograms: number;
+    readonly httpProgramsCapacity: number;
   };
   readonly policy: PolicyRevision;
   readonly reconcilers: readonly ReconcilerStatus[];
@@ -120,6 +123,17 @@ export interface RuleReference {
   readonly path: string;
 }
 
+/** Who judges the HTTP requests on an entry's connections. */
+export interface HttpJudge {
+  readonly judge: "kernel" | "proxy";
+  /** Why it is the proxy; a clause such as "its rules limit rates". */
+  readonly reason?: string;
+  /** With `kernel`: number of the program that judges. */
+  readonly program?: number;
+  /** With `kernel`: connections of these peers go to the proxy all the same, since they spoke something else than HTTP/1. */
+  readonly learnt?: readonly { readonly identity: number; readonly peer: string; readonly port: number; readonly protocol: string }[]; // biome-ignore format: one row
+}
+
 /** A policy entry as people read it. */
 export interface PolicyEntryView {
   readonly direction: "ingress" | "egress";
@@ -133,6 +147,8 @@ export interface PolicyEntryView {
   readonly action: "allow" | "deny" | "redirect" | "audit";
   readonly precedence: number;
   readonly proxyPort?: number;
+  /** Of an entry with HTTP rules. */
+  readonly http?: HttpJudge;
   /** The direction has no policy: the entry stands for "everything may pass". */
   readonly unenforced: boolean;
   readonly rules: readonly RuleReference[];

@@ -15,6 +15,7 @@ export type {
   EndpointPhase,
   EndpointSummary,
   ForeignProgram,
+  HttpJudge,
   IdentityView,
   IpcacheView,
   MapDump,

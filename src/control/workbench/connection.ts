@@ -14,6 +14,7 @@ import {
   unenforcedPolicy,
 } from "#control/policy";
 import { type Direction, type NumericIdentity, protocolNumbers } from "#core/model";
+import { type JudgePlace, placeOf } from "./judge-place.ts";
 import type { Party } from "./party.ts";
 import type { World } from "./world.ts";
 
@@ -81,8 +82,10 @@ export interface ExplainedDirection {
   readonly explanation: Explanation;
   /** What every rule about the subject says on this connection. */
   readonly statements: readonly ComparedStatement[];
-  /** Of the request, where the connection goes to the proxy. */
+  /** Of the request, where HTTP rules decide. */
   readonly request?: RequestVerdict;
+  /** Who judges requests, where HTTP rules decide. */
+  readonly place?: JudgePlace;
   /** What would allow it, where nothing forbids it. */
   readonly remedy?: Remedy;
 }
@@ -163,7 +166,8 @@ export function combine(directions: readonly { readonly outcome: Outcome }[]): O
 /** Explains a connection, and the request on it if one is given. */
 export function explainConnection(world: World, question: Question, judge: RequestJudge): ExplainedConnection {
   const { from, to, protocol, port } = question;
-  const directions = judgeConnection(world, from, to, protocol, port).map((judged): ExplainedDirection => {
+  const both = judgeConnection(world, from, to, protocol, port);
+  const directions = both.map((judged): ExplainedDirection => {
     const [subject, peer] = judged.direction === "egress" ? [from, to] : [to, from];
     const request = protocol === protocolNumbers.TCP ? question.request : undefined;
     const flow: ExplainedFlow = {
@@ -180,6 +184,7 @@ export function explainConnection(world: World, question: Question, judge: Reque
       request === undefined || judged.decision.verdict !== "REDIRECTED"
         ? undefined
         : judge(judged.set, judged.direction, peer.identity, port, request);
+    const place = placeOf(judged.decision, judged.set, both.find((one) => one !== judged)?.decision);
     const outcome = verdict === undefined ? judged.outcome : verdict.allowed ? "allowed" : "denied";
     const remedy =
       explanation.kind === "default-deny"
@@ -194,6 +199,7 @@ export function explainConnection(world: World, question: Question, judge: Reque
       explanation,
       statements: compareStatements(world.engine, flow),
       ...(verdict === undefined ? {} : { request: verdict }),
+      ...(place === undefined ? {} : { place }),
       ...(remedy === undefined ? {} : { remedy }),
     };
   });

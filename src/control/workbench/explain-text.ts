@@ -44,6 +44,8 @@ function formatDirection(direction: ExplainedDirection, world: World, paint: Pai
       const verb = verbs[explanation.decision.verdict as keyof typeof verbs] ?? "denied by";
       for (const ref of explanation.refs) say(1, `${verb} ${formatRef(ref, world, paint)}`);
       if (explanation.refs.length === 0) say(1, `${verb} what holds where no rule speaks`);
+      if (direction.place?.judge === "kernel") say(1, "judged in the kernel");
+      if (direction.place?.judge === "proxy") say(1, `judged by the proxy: ${direction.place.reason}`);
       break;
     }
     case "default-deny": {

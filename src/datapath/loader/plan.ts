@@ -34,12 +34,14 @@ export function planObjects(options: {
   readonly objectDirectory: string;
   readonly hooks?: readonly HookName[];
   readonly maxEntries?: Readonly<Record<string, number>>;
+  /** False: without what they call; who is sent there is dropped. */
+  readonly stages?: boolean;
 }): ObjectPlan {
   const byObject = new Map<string, (HookName | StageName)[]>();
   const add = (object: string, name: HookName | StageName) =>
     byObject.set(object, [...(byObject.get(object) ?? []), name]);
   for (const name of options.hooks ?? (Object.keys(hooks) as HookName[])) add(hooks[name].object, name);
-  for (const name of Object.keys(stages) as StageName[]) add(stages[name].object, name);
+  if (options.stages !== false) for (const name of Object.keys(stages) as StageName[]) add(stages[name].object, name);
   return {
     objects: [...byObject].map(([file, programs]) => ({ path: join(options.objectDirectory, file), programs })),
     maxEntries: options.maxEntries ?? {},

@@ -87,9 +87,10 @@ const entryColumns: readonly Column<PolicyEntryView>[] = [
   { title: "PORT", cell: ({ protocol, port }) => (port === "" ? protocol : `${port}/${protocol}`) },
   {
     title: "ACTION",
-    cell: ({ action, unenforced, proxyPort }) => {
+    cell: ({ action, unenforced, proxyPort, http }) => {
       if (unenforced) return colours.dim("allow (no policy)");
-      const shown = proxyPort === undefined ? action : `${action} :${proxyPort}`;
+      const shown =
+        http?.judge === "kernel" ? `${action} kernel` : proxyPort === undefined ? action : `${action} :${proxyPort}`;
       return action === "deny"
         ? colours.red(shown)
         : action === "redirect"
@@ -125,7 +126,25 @@ function describe(detail: EndpointDetail): string {
     ],
   ];
   const head = facts.map(([title, value]) => `${colours.bold(`${title}:`.padEnd(11))} ${value}`).join("\n");
-  return `${head}\n\n${formatTable(entryColumns, policyStatus.entries)}`;
+  const judges = describeJudges(policyStatus.entries);
+  return [
+    head,
+    formatTable(entryColumns, policyStatus.entries),
+    ...(judges.length > 0 ? [judges.join("\n")] : []),
+  ].join("\n\n");
+}
+
+/** Who judges HTTP requests, where that needs a word. */
+function describeJudges(entries: readonly PolicyEntryView[]): string[] {
+  return entries.flatMap(({ direction, port, protocol, peer, http }) => {
+    const where = `${direction} ${port === "" ? protocol : `${port}/${protocol}`} ${peer || "any"}`;
+    if (http?.judge === "proxy")
+      return [`${where}: requests are judged by the proxy: ${http.reason ?? "no reason given"}`];
+    return (http?.learnt ?? []).map(
+      (one) =>
+        `${where}: ${shortLabels(one.peer.split(","))} goes to the proxy: it spoke ${one.protocol} on port ${one.port}`,
+    );
+  });
 }
 
 const identityColumns: readonly Column<IdentityView>[] = [

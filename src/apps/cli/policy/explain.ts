@@ -87,7 +87,7 @@ function explanationValue({ question, outcome, directions }: ExplainedConnection
       : { request: { method: request.method, target: request.target, host: request.host } }),
     verdict: outcome,
     directions: directions.map(
-      ({ direction, subject, outcome: own, explanation, statements, request: judged, remedy }) => ({
+      ({ direction, subject, outcome: own, explanation, statements, request: judged, place, remedy }) => ({
         direction,
         subject: subject.name,
         verdict: own,
@@ -104,6 +104,7 @@ function explanationValue({ question, outcome, directions }: ExplainedConnection
               },
             }),
         ...(judged === undefined ? {} : { http: judged }),
+        ...(place === undefined ? {} : { judge: place }),
         statements: statements.map(({ ref, action, l7, mismatches }) => ({
           rule: placed(ref),
           action,
