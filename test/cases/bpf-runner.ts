@@ -38,7 +38,7 @@ const matchCodes: Readonly<Record<MatchName, number>> = {
 };
 
 /** Here connections are judged, not requests: those are the proxy's. */
-const judges = createRequestJudges("packets only");
+const judges = createRequestJudges(() => "packets only");
 
 /** Brings the maps to a case. Connections live on. `proxyPort`: where redirects lead; the rig's listener by default. */
 export async function loadIntoKernel(

@@ -36,7 +36,7 @@ import {
 } from "#datapath/reconcile";
 
 /** Where the compiled programs lie, in a checkout and in the package. */
-const objectDirectory = join(import.meta.dirname, "../../../build/bpf");
+export const objectDirectory = join(import.meta.dirname, "../../../build/bpf");
 
 /** The open datapath; interfaces and the node are reconciled from the start, endpoints and ipcache when asked. */
 export interface NodeDatapath {

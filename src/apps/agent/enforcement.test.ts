@@ -121,7 +121,7 @@ function world() {
     endpoints,
     nodeAddresses: () => [parseAddress("192.0.2.9")!],
     proxy,
-    judges: createRequestJudges(),
+    judges: createRequestJudges(() => undefined),
     refresh: () => undefined,
     onRound: () => undefined,
     log: silent,

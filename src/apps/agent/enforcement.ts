@@ -145,7 +145,8 @@ export function createEnforcement(sources: EnforcementSources): Enforcement {
     awaitExpiry(engine.setTime(Date.now()));
     engine.flush();
     const endpoints = ready();
-    if (endpoints.some(({ identity }) => needsProxy(policyOf(identity)))) await proxy.ensure(proxyStartMs);
+    if (endpoints.some(({ identity }) => needsProxy(policyOf(identity))))
+      await Promise.all([sources.judges.ready(), proxy.ensure(proxyStartMs)]);
     await proxy.publish({
       endpoints: endpoints.map(({ id, ipv4, ipv6, identity, labels, pod }) => ({
         id,

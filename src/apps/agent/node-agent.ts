@@ -16,6 +16,7 @@ import { type NodeDatapath, openNodeDatapath } from "./datapath.ts";
 import { createEndpointStore, type EndpointStore } from "./endpoint-store.ts";
 import { createEnforcement, type Enforcement, type RowTargets } from "./enforcement.ts";
 import { openRecordFolder } from "./files.ts";
+import { testHttpOnce } from "./http-self-test.ts";
 import { type ClusterIdentities, createClusterIdentities } from "./identities.ts";
 import { sweepLearntPorts } from "./learnt-ports.ts";
 import { observeNode } from "./node-watch.ts";
@@ -133,11 +134,12 @@ export async function openNodeAgent(
     onConnected: () => enforcement.touch(),
     log,
   });
-  const judges = createRequestJudges(
-    options.kernelHttp
-      ? datapath.httpRefused && `this kernel refuses the programs: ${datapath.httpRefused}`
-      : "switched off by --no-kernel-http",
-  );
+  const judges = createRequestJudges(() => {
+    if (!options.kernelHttp) return "switched off by --no-kernel-http";
+    return datapath.httpRefused === undefined
+      ? testHttpOnce(datapath.kernel, paths.runDir, log)
+      : `this kernel refuses the programs: ${datapath.httpRefused}`;
+  });
   const enforcement: Enforcement = createEnforcement({
     engine,
     prefixes: createPrefixIdentities(adoptedPrefixes(datapath)),

@@ -1,4 +1,6 @@
 /** Who judges the requests on an entry's connections: the kernel where it can do so exactly, else the proxy, and why. */
+
+import type { HttpRule } from "#contracts/proxy";
 import { type Compiled, compileRules } from "#control/http";
 import type { EntryRequests } from "#control/policy";
 import type { HttpProgram } from "#datapath/reconcile";
@@ -10,25 +12,26 @@ export type RequestJudge =
 
 /** Finds the judges; lists are compiled once. */
 export interface RequestJudges {
+  /** Before the first list is asked for: finds out, once, whether the kernel may judge at all. */
+  ready(): Promise<void>;
   of(requests: EntryRequests): RequestJudge;
-  /** Why the kernel judges nothing at all; undefined when it does. */
+  /** Why the kernel judges nothing at all; undefined when it does, or nobody has asked yet. */
   readonly off: string | undefined;
 }
 
 /** Lists that are kept though no policy may have them any more. */
 const cacheLimit = 256;
 
-/** `off`: the proxy judges everything, for this reason. */
-export function createRequestJudges(off?: string): RequestJudges {
+/** `mayNot` says why the proxy has to judge everything, if it has. */
+export function createRequestJudges(mayNot: () => string | undefined | Promise<string | undefined>): RequestJudges {
+  let off: string | undefined = "it is not known yet whether the kernel can judge";
+  let asked: Promise<void> | undefined;
   const byList = new WeakMap<EntryRequests, RequestJudge>();
   // Policies whose rules say the same share a program, wherever they are written.
   const byRules = new Map<string, RequestJudge>();
 
-  function judgeOf(requests: EntryRequests): RequestJudge {
-    if (requests.kind === "proxy") return requests;
-    if (off !== undefined) return { kind: "proxy", reason: off };
-    const rules = requests.rules.map(({ ref: _, ...rule }) => rule);
-    const key = JSON.stringify(rules);
+  function compiled(rules: readonly HttpRule[]): RequestJudge {
+    const key = JSON.stringify(rules.map(({ ref: _, ...rule }) => rule));
     let judge = byRules.get(key);
     if (judge === undefined) {
       judge = toJudge(compileRules(rules));
@@ -39,11 +42,21 @@ export function createRequestJudges(off?: string): RequestJudges {
   }
 
   return {
-    off,
+    ready() {
+      asked ??= Promise.resolve(mayNot()).then((reason) => {
+        off = reason;
+      });
+      return asked;
+    },
+    get off() {
+      return asked === undefined ? undefined : off;
+    },
     of(requests) {
+      if (requests.kind === "proxy") return requests;
+      if (off !== undefined) return { kind: "proxy", reason: off };
       let judge = byList.get(requests);
       if (judge === undefined) {
-        judge = judgeOf(requests);
+        judge = compiled(requests.rules);
         byList.set(requests, judge);
       }
       return judge;

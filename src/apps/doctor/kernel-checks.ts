@@ -1,6 +1,7 @@
 /** What the kernel can do, tried through the kernel door. Everything made here vanishes with its last holder; nothing of the host is touched. */
 import { join, resolve } from "node:path";
 import { type Kernel, type NetworkNamespace, probeFeatures } from "#datapath/linux";
+import { testKernelHttp } from "#datapath/selftest";
 import type { Check, Finding } from "./finding.ts";
 
 /** The compiled objects, three folders up both in a checkout and in the npm package. */
@@ -96,6 +97,18 @@ export function networkChecks(kernel: Kernel): readonly Check[] {
           netlink.close();
         }
       }),
+    },
+    {
+      ...network,
+      required: false,
+      name: "HTTP rules in the kernel",
+      how: "judge requests between two namespaces, and try to slip one past the judge",
+      cost: "the proxy judges all HTTP requests, at half the throughput or less",
+      attempt: async () => {
+        const { problem, tookMs } = await testKernelHttp(kernel, objects);
+        if (problem !== undefined) throw new Error(problem);
+        return `in ${tookMs} ms`;
+      },
     },
     {
       ...network,

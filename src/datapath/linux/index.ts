@@ -37,4 +37,4 @@ export {
   type VethEnd,
 } from "./kernel.ts";
 export { openKernel } from "./real-kernel.ts";
-export { openConnector, openListener, type SocketEnd, type SocketOptions } from "./sockets.ts";
+export { openConnector, openListener, type SocketEnd, type SocketOptions, sendFile } from "./sockets.ts";

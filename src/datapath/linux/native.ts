@@ -59,6 +59,7 @@ export const libc = {
   getsockopt: c("int getsockopt(int fd, int level, int name, void *value, void *length)"),
   setsockopt: c("int setsockopt(int fd, int level, int name, const void *value, uint length)"),
   send: c("long send(int fd, const void *data, size_t length, int flags)"),
+  sendfile: c("long sendfile(int out, int in, void *offset, size_t count)"),
   recv: c("long recv(int fd, void *data, size_t length, int flags)"),
 } as const;
 

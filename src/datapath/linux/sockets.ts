@@ -67,6 +67,11 @@ export function openConnector(source: IpAddress, options: SocketOptions = {}): n
   });
 }
 
+/** Sends a file's bytes from its position on without copying them: what goes out are the very pages of the file. Returns how many. */
+export function sendFile(socketFd: number, fileFd: number, bytes: number): number {
+  return checked(libc.sendfile(socketFd, fileFd, null, bytes), "send a file");
+}
+
 function withSocket<T>(address: IpAddress, options: SocketOptions, what: string, use: (fd: number) => T): T {
   const make = (): T => {
     const family = address.family === 4 ? AF_INET : AF_INET6;
