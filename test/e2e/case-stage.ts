@@ -54,8 +54,8 @@ export class CaseStage {
   }
 
   /** Starts the node. The host behind its device gets all addresses of the world that the cases name. */
-  static async open(cases: readonly CaseFile[]): Promise<CaseStage> {
-    const node = await TestNode.start(addresses);
+  static async open(cases: readonly CaseFile[], ...agentArgs: string[]): Promise<CaseStage> {
+    const node = await TestNode.start(addresses, ...agentArgs);
     const ip = (...args: string[]) => execFileSync("ip", ["-n", node.worldNetns, ...args]);
     const parties = cases.flatMap(({ flows }) => flows.flatMap(({ from, to }) => [from, to]));
     const named = parties.flatMap((party) => (party.kind === "address" ? [formatAddress(party.address)] : []));

@@ -113,14 +113,14 @@ export class TestNode {
   }
 
   /** Makes the namespaces and starts API server and agent. */
-  static async start(addresses: WorldAddresses = worldAddresses): Promise<TestNode> {
+  static async start(addresses: WorldAddresses = worldAddresses, ...agentArgs: string[]): Promise<TestNode> {
     sweepLeftovers();
     const node = new TestNode();
     try {
       node.#makeNetwork(addresses);
       node.#hostPeer = await node.peer("node");
       await node.startApiServer();
-      await node.startAgent();
+      await node.startAgent(...agentArgs);
     } catch (error) {
       await node.close();
       throw error;

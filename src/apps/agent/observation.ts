@@ -5,6 +5,7 @@ import { explainFlow, formatExplanation, formatRuleRef, type RuleRef } from "#co
 import { type EndpointId, formatAddress, formatLabels, type NumericIdentity, type PolicySetId } from "#core/model";
 import { createWallClockOffset, type DenialQuestion, type EndpointInfo, type Explanation } from "#observer/flow";
 import { createObserver, type Observer } from "#observer/server";
+import { createHttpReasons } from "./http-reasons.ts";
 import { originOf } from "./kernel-policy.ts";
 import type { NodeAgent } from "./node-agent.ts";
 
@@ -110,6 +111,7 @@ export function startObservation(agent: NodeAgent, version: string): Observation
         return identity && formatLabels(identity.labels);
       },
       provenance: (set, cookie) => reasons.get(set)?.[cookie] ?? [],
+      httpReasons: createHttpReasons(datapath, agent.judges),
       wallOffsetNs,
     },
   });

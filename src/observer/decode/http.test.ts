@@ -10,7 +10,11 @@ const ref: PolicyRef = { kind: "CiliumNetworkPolicy", namespace: "default", name
 const decoder = () =>
   createHttpDecoder({
     wallOffsetNs: () => 1_000_000_000n,
-    rulesOf: (program, rule) => (program === 5 && rule === 2 ? [ref] : []),
+    reasonsOf: ({ program, rule, request, isWhole }) => {
+      if (program !== 5) return { rules: [] };
+      if (rule === 2) return { rules: [ref] };
+      return { rules: [], nearest: { ref, field: "path", expected: String(isWhole), found: request.path } };
+    },
   });
 const padded = (text: string, size: number) => Buffer.from(text.padEnd(size, "\0"), "latin1");
 const usual: HttpEvent = {

@@ -1,6 +1,6 @@
 /** HTTP events of the kernel as access-log records: the shape in which the proxy tells of the requests that it judges. */
 import { Direction as DirectionCode, EventType, HttpEventKind, HttpFault, httpEventCodec, IpFamily } from "#contracts/bpf"; // biome-ignore format: one door
-import type { AccessLogRecord, PeerRecord, PolicyRef } from "#contracts/proxy";
+import type { AccessLogRecord, NearestRule, PeerRecord, PolicyRef } from "#contracts/proxy";
 import { formatAddress, type Verdict } from "#core/model";
 
 /** Where in an event its type stands; the same in every kind of event. */
@@ -43,12 +43,30 @@ interface Awaited {
   readonly rules: readonly PolicyRef[];
 }
 
+/** A judgement of the kernel, whose reasons are asked for. */
+export interface HttpJudgement {
+  /** Number of the program that judged. */
+  readonly program: number;
+  /** The rule of its list that allowed the request, from 0; undefined: none did. */
+  readonly rule: number | undefined;
+  readonly request: AccessLogRecord;
+  /** Whether the event held all of the request's target. */
+  readonly isWhole: boolean;
+}
+
+/** Why a request was judged as it was; empty if that is not known any more. */
+export interface HttpReasons {
+  /** Where the rule that allowed it was written. */
+  readonly rules: readonly PolicyRef[];
+  /** Of a denial: the rule that came closest. */
+  readonly nearest?: NearestRule;
+}
+
 /** What the decoder must be told. */
 export interface HttpDecoderOptions {
   /** Nanoseconds to add to CLOCK_MONOTONIC for the time since 1970. */
   wallOffsetNs(): bigint;
-  /** Where rule `rule` (from 0) of a program was written; empty if that is not known any more. */
-  rulesOf?(program: number, rule: number): readonly PolicyRef[];
+  reasonsOf?(judgement: HttpJudgement): HttpReasons;
 }
 
 /** Makes records of HTTP events, in the order in which they come. */
@@ -65,7 +83,7 @@ export function isHttpEvent(view: DataView, offset: number, length: number): boo
 }
 
 /** Creates a decoder; it remembers requests until their answers have come. */
-export function createHttpDecoder({ wallOffsetNs, rulesOf }: HttpDecoderOptions): HttpDecoder {
+export function createHttpDecoder({ wallOffsetNs, reasonsOf }: HttpDecoderOptions): HttpDecoder {
   const awaited = new Map<string, Awaited>();
   const whole = new Uint8Array(httpEventCodec.size);
   const wholeView = new DataView(whole.buffer);
@@ -99,7 +117,7 @@ export function createHttpDecoder({ wallOffsetNs, rulesOf }: HttpDecoderOptions)
         method: text(event.method, event.methodLength),
         path: text(event.path, event.pathLength),
         host: text(event.host, event.hostLength),
-        rules: event.rule === 0 ? [] : (rulesOf?.(event.program, event.rule - 1) ?? []),
+        rules: [],
       };
       const told = (kind: AccessLogRecord["kind"], verdict: Verdict, of: Awaited, reason = ""): AccessLogRecord => ({
         kind,
@@ -109,18 +127,30 @@ export function createHttpDecoder({ wallOffsetNs, rulesOf }: HttpDecoderOptions)
         reason,
       });
 
+      const withReasons = (record: AccessLogRecord): AccessLogRecord => ({
+        ...record,
+        ...reasonsOf?.({
+          program: event.program,
+          rule: event.rule === 0 ? undefined : event.rule - 1,
+          request: record,
+          isWhole: event.pathLength <= event.path.length,
+        }),
+      });
+
       switch (event.kind) {
-        case HttpEventKind.REQUEST:
-          awaited.set(key, request);
+        case HttpEventKind.REQUEST: {
+          const record = withReasons(told("request", "FORWARDED", request));
+          awaited.set(key, { ...request, rules: record.rules });
           if (awaited.size > AWAITED_MAX) awaited.delete(awaited.keys().next().value!);
-          return told("request", "FORWARDED", request);
+          return record;
+        }
         case HttpEventKind.RESPONSE: {
           const asked = awaited.get(key) ?? request;
           awaited.delete(key);
           return told("response", "FORWARDED", asked);
         }
         case HttpEventKind.DENIED:
-          return told("denied", "DROPPED", request, "no HTTP rule allows it");
+          return withReasons(told("denied", "DROPPED", request, "no HTTP rule allows it"));
         case HttpEventKind.MALFORMED:
           return told("malformed", "DROPPED", request, faultTexts.get(event.fault) ?? `fault ${event.fault}`);
         case HttpEventKind.FLIPPED:

@@ -4,5 +4,12 @@
  * @module
  */
 export { type DatapathEvent, decodeEvent, type EventKind, type EventPeer, type EventPoint } from "./event.ts";
-export { createHttpDecoder, type HttpDecoder, type HttpDecoderOptions, isHttpEvent } from "./http.ts";
+export {
+  createHttpDecoder,
+  type HttpDecoder,
+  type HttpDecoderOptions,
+  type HttpJudgement,
+  type HttpReasons,
+  isHttpEvent,
+} from "./http.ts";
 export { eventField, eventSizeBytes, isEvent } from "./peek.ts";

@@ -1,6 +1,6 @@
 /** What the observer must know of the rest of the node to put names to numbers; apps/agent hands it in. */
-import type { PolicyRef } from "#contracts/proxy";
 import type { Direction, EndpointId, NumericIdentity, PolicySetId } from "#core/model";
+import type { HttpJudgement, HttpReasons } from "#observer/decode";
 
 /** An endpoint as flows show it. Immutable: a change makes a new object, so that flows keep what was true then. */
 export interface EndpointInfo {
@@ -38,8 +38,8 @@ export interface FlowLookups {
    * after the kernel has.
    */
   provenance(set: PolicySetId, cookie: number): readonly RuleRef[];
-  /** Where a rule of a program of HTTP rules (`policy_entry.http_program`) was written; rules count from 0. Empty if unknown. */
-  httpRules?(program: number, rule: number): readonly PolicyRef[];
+  /** Why the kernel judged an HTTP request as it did. */
+  httpReasons?(judgement: HttpJudgement): HttpReasons;
   /** Name of an interface of this node. */
   interfaceName?(ifindex: number): string | undefined;
   /** DNS names that resolved to an address. */

@@ -54,7 +54,7 @@ export function createObserver(options: ObserverOptions): Observer {
   const metrics = createFlowMetrics();
   const http = createHttpDecoder({
     wallOffsetNs: () => lookups.wallOffsetNs(),
-    rulesOf: (program, rule) => lookups.httpRules?.(program, rule) ?? [],
+    reasonsOf: (judgement) => lookups.httpReasons?.(judgement) ?? { rules: [] },
   });
   const startedNs = process.hrtime.bigint();
   const namespaces = new Map<string, number>();
