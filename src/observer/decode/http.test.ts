@@ -90,6 +90,9 @@ test("an answer, whose event has no texts, is told with its request's", () => {
 test("a denial and a malformed request say why", () => {
   const denied = decode(decoder(), { kind: HttpEventKind.DENIED, status: 403, rule: 0 })!;
   assert.deepEqual([denied.kind, denied.verdict, denied.status, denied.rules], ["denied", "DROPPED", 403, []]);
+  assert.deepEqual(denied.nearest, { ref, field: "path", expected: "true", found: "/public" });
+  const cut = decode(decoder(), { kind: HttpEventKind.DENIED, rule: 0, pathLength: 4000 })!;
+  assert.equal(cut.nearest?.expected, "false", "of a target that was told cut");
   for (const [name, fault] of Object.entries(HttpFault)) {
     const { reason } = decode(decoder(), { kind: HttpEventKind.MALFORMED, fault })!;
     assert.ok(name === "NONE" || /^[A-Za-z]/.test(reason), name);
