@@ -21,8 +21,10 @@ import { type Endpoint, hostInterfaceName } from "#control/endpoint";
 import {
   type Entry,
   type EntryRequests,
+  formatConflict,
   formatMaskedPort,
   type GroupPeer,
+  type PolicyEngine,
   type PolicySet,
   type Rule,
   type RuleRef,
@@ -426,16 +428,18 @@ export function createOperations(agent: NodeAgent, facts: ProcessFacts): AgentOp
         name,
         resourceVersion,
         state,
-        problems: [...problems, ...unresolved(engine.unresolvedGroups(rules))].map(
-          ({ path, code, message, hint, line, column }) => ({
-            path,
-            code,
-            message,
-            ...(hint !== "" && { hint }),
-            ...(line !== undefined && { line }),
-            ...(column !== undefined && { column }),
-          }),
-        ),
+        problems: [
+          ...problems,
+          ...unresolved(engine.unresolvedGroups(rules)),
+          ...conflicting(engine, { kind, namespace, name }),
+        ].map(({ path, code, message, hint, line, column }) => ({
+          path,
+          code,
+          message,
+          ...(hint !== "" && { hint }),
+          ...(line !== undefined && { line }),
+          ...(column !== undefined && { column }),
+        })),
         selects: [...store.table.values()]
           .filter(
             ({ state: endpointState }) =>
@@ -477,14 +481,35 @@ function modeOf(rules: readonly Rule[]): Pick<PolicyView, "mode" | "auditUntil">
   return { mode: untilMs > Date.now() ? "staged" : "enforced", auditUntil: new Date(untilMs).toISOString() };
 }
 
+/** Items of a policy that are left out because they can't be joined with those of another one. */
+function conflicting(
+  engine: PolicyEngine,
+  object: { readonly kind: string; readonly namespace: string; readonly name: string },
+): Problem[] {
+  return engine
+    .conflicts()
+    .filter(
+      ({ ref }) => ref.kind === object.kind && ref.name === object.name && (ref.namespace ?? "") === object.namespace,
+    )
+    .map((conflict) => ({
+      path: conflict.path,
+      code: "conflict",
+      severity: "warning",
+      message: formatConflict(conflict),
+      hint: "let both say the same there, or give them different ports or peers",
+    }));
+}
+
 /** Peers that select nothing now because their CIDR group is not there. */
 function unresolved(peers: readonly GroupPeer[]): Problem[] {
-  return peers.map(({ group, path }) => ({
+  return peers.map(({ group, cloud, path }) => ({
     path,
     code: "unresolved-group",
     severity: "warning",
-    message: `there is no CiliumCIDRGroup ${typeof group === "string" ? `"${group}"` : "that the selector selects"}: nothing is selected`,
-    hint: "create it; the policy then follows by itself",
+    message: cloud
+      ? `nobody tells the addresses of this ${cloud.provider.toUpperCase()} group: nothing is selected`
+      : `there is no CiliumCIDRGroup ${typeof group === "string" ? `"${group}"` : "that the selector selects"}: nothing is selected`,
+    hint: cloud ? "name the addresses in a CiliumCIDRGroup" : "create it; the policy then follows by itself",
   }));
 }
 
