@@ -52,12 +52,13 @@ inline_always __u32 http_hex(__u8 byte)
 	return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : 16;
 }
 
-/* Whether a word has a byte that ends or spoils a header's value: below space (tab too: the slow way knows it) or DEL. */
-inline_always int http_word_is_plain(__u64 word)
+/* Bit 7 of the bytes of a word that end or spoil a header's value: below space (tab too: the slow way knows it) or DEL. The lowest
+ * such bit is right; borrows may add others above it. */
+inline_always __u64 http_word_ends(__u64 word)
 {
 	__u64 low = (word - 0x2020202020202020ULL) & ~word;
 	__u64 del = word ^ 0x7f7f7f7f7f7f7f7fULL;
 
 	del = (del - 0x0101010101010101ULL) & ~del;
-	return !((low | del) & 0x8080808080808080ULL);
+	return (low | del) & 0x8080808080808080ULL;
 }

@@ -7,12 +7,14 @@
 #include "notify.h"
 
 enum {
-	HTTP_RESPONSE_EVENT_SIZE = __builtin_offsetof(struct http_event, method),
+	HTTP_EVENT_HEAD = __builtin_offsetof(struct http_event, text),
 };
+
+_Static_assert(sizeof(((struct http_event *)0)->text) == HTTP_METHOD_MAX + HTTP_HOST_MAX + HTTP_PATH_MAX, "room for all texts");
 
 inline_always void event_ends(struct http_event *event, const struct http_turn *turn, const struct http_connection *connection)
 {
-	event->time_ns = bpf_ktime_get_ns();
+	event->time_ns = turn->now;
 	event->type = EVENT_HTTP;
 	event->direction = turn->from.direction;
 	event->family = turn->key.family;
@@ -29,16 +31,36 @@ inline_always void event_ends(struct http_event *event, const struct http_turn *
 	event->pad[0] = event->pad[1] = 0;
 }
 
+/* Puts a text behind the others; returns where the next one goes. */
+inline_always __u32 event_text(struct http_event *event, __u32 at, const __u8 *text, __u32 size, __u32 limit)
+{
+	if (size > limit)
+		size = limit;
+	barrier_var(size);
+	barrier_var(at);
+	if (at > sizeof(event->text) - HTTP_PATH_MAX || size < 1 || size > HTTP_PATH_MAX)
+		return at;
+	return bpf_probe_read_kernel(&event->text[at], size, text) ? at : at + size;
+}
+
+stage void event_send(struct http_event *event, __u32 text)
+{
+	__u32 size = HTTP_EVENT_HEAD + text;
+
+	barrier_var(size);
+	if (size > sizeof(*event))
+		return;
+	if (bpf_ringbuf_output(&events, event, size, wakeup_flag()))
+		count_lost_event();
+}
+
 /* The request in hand: allowed, denied, malformed. `what`: enum http_event_kind, in the next bytes verdict, fault and `foreign`. */
-stage void http_notify_request(const struct http_turn *turn, const struct http_connection *connection, const struct http_head *head,
+stage void http_notify_request(struct http_turn *turn, const struct http_connection *connection, const struct http_head *head,
 			       __u32 what, __u32 status)
 {
-	struct http_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	struct http_event *event = &turn->event;
+	__u32 text;
 
-	if (!event) {
-		count_lost_event();
-		return;
-	}
 	event_ends(event, turn, connection);
 	event->kind = what;
 	event->verdict = what >> 8;
@@ -52,10 +74,10 @@ stage void http_notify_request(const struct http_turn *turn, const struct http_c
 	event->path_length = head->path_length;
 	event->method_length = head->method_length;
 	event->host_length = head->host_length;
-	__builtin_memcpy(event->method, connection->method, sizeof(event->method));
-	__builtin_memcpy(event->host, connection->host, sizeof(event->host));
-	__builtin_memcpy(event->path, connection->path, sizeof(event->path));
-	bpf_ringbuf_submit(event, wakeup_flag());
+	text = event_text(event, 0, connection->method, head->method_length, HTTP_METHOD_MAX);
+	text = event_text(event, text, connection->host, head->host_length, HTTP_HOST_MAX);
+	text = event_text(event, text, connection->path, head->path_length, HTTP_PATH_MAX);
+	event_send(event, text);
 }
 
 inline_always __u32 http_what(enum http_event_kind kind, enum verdict verdict, __u32 fault, __u32 foreign)
@@ -64,14 +86,10 @@ inline_always __u32 http_what(enum http_event_kind kind, enum verdict verdict, _
 }
 
 /* The head of an answer was read. */
-stage void http_notify_response(const struct http_turn *turn, const struct http_connection *connection, __u32 status)
+stage void http_notify_response(struct http_turn *turn, const struct http_connection *connection, __u32 status)
 {
-	struct http_event *event = bpf_ringbuf_reserve(&events, HTTP_RESPONSE_EVENT_SIZE, 0);
+	struct http_event *event = &turn->event;
 
-	if (!event) {
-		count_lost_event();
-		return;
-	}
 	event_ends(event, turn, connection);
 	event->kind = HTTP_EVENT_RESPONSE;
 	event->verdict = VERDICT_FORWARDED;
@@ -86,5 +104,5 @@ stage void http_notify_response(const struct http_turn *turn, const struct http_
 	event->path_length = 0;
 	event->method_length = 0;
 	event->host_length = 0;
-	bpf_ringbuf_submit(event, wakeup_flag());
+	event_send(event, 0);
 }

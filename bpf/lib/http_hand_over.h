@@ -75,8 +75,11 @@ inline_always int finish(struct __sk_buff *skb, int action)
 	if (likely(action != TO_HTTP))
 		return action;
 	over = http_handed_over();
-	if (over)
-		bpf_tail_call(skb, &http_stages, over->is_response ? HTTP_STAGE_RESPONSE : HTTP_STAGE_REQUEST);
+	/* Constant places become direct jumps. */
+	if (over && over->is_response)
+		bpf_tail_call(skb, &http_stages, HTTP_STAGE_RESPONSE);
+	else
+		bpf_tail_call(skb, &http_stages, HTTP_STAGE_REQUEST);
 	return TC_ACT_SHOT;
 }
 

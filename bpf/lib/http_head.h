@@ -13,6 +13,7 @@ enum {
 	GO_ON = 0,
 	STOP = 1,
 	RUN = 24, /* bytes a turn may run over */
+	VALUE_RUN = 64, /* ... of a value that nobody reads */
 	UNRELATED = 0xffff, /* a mask that changes nothing: what is found out about the masked number the verifier does not apply to its
 				source, which would make a state of its own of every iteration */
 };
@@ -51,26 +52,43 @@ inline_always void name_begin(struct http_head *head)
 
 /* ------------------------------------------------------------------------------------------------------ request line */
 
-inline_always int step_method(struct http_walk *x, struct http_turn *turn, struct http_head *head, __u32 at)
+inline_always int step_method(struct http_walk *x, struct http_turn *turn, struct http_head *head, __u32 at, __u32 size)
 {
-	__u8 length = head->method_length, byte = turn->bytes[at];
+	__u32 length = head->method_length, room = size - at, n = 0, state;
+	__u8 byte = 0;
 
 	if (!length) {
 		http_begin(x->program, &turn->judged);
 		turn->request_offset = turn->piece_offset + at;
 	}
-	if (byte == ' ') {
-		if (!length)
+	state = turn->judged.written;
+	for (; n <= HTTP_METHOD_MAX; n++) {
+		__u32 position = (length + n) & UNRELATED;
+
+		if (n >= room)
+			break;
+		byte = turn->bytes[at + n];
+		if (!(http_class_of(byte) & CHAR_TOKEN))
+			break;
+		if (position >= HTTP_METHOD_MAX)
 			return malformed(head, HTTP_FAULT_REQUEST_LINE);
-		if (length == 4 && *(__u32 *)x->connection->method == (__u32)W8('H', 'E', 'A', 'D', 0, 0, 0, 0))
-			head->flags |= HEAD_IS_HEAD;
-		head->state = STATE_TARGET;
-	} else {
-		if (!(http_class_of(byte) & CHAR_TOKEN) || length >= HTTP_METHOD_MAX)
-			return malformed(head, HTTP_FAULT_REQUEST_LINE);
-		x->connection->method[length & (HTTP_METHOD_MAX - 1)] = byte;
-		head->method_length = length + 1;
+		x->connection->method[position & (HTTP_METHOD_MAX - 1)] = byte;
+		state = http_step(x->program, state, byte);
 	}
+	turn->judged.written = state;
+	length += n;
+	head->method_length = length;
+	turn->at += n;
+	if (!state)
+		head->flags |= HEAD_DENIED;
+	if (n >= room)
+		return GO_ON;
+	if (byte != ' ' || !length)
+		return malformed(head, HTTP_FAULT_REQUEST_LINE);
+	if (length == 4 && *(__u32 *)x->connection->method == (__u32)W8('H', 'E', 'A', 'D', 0, 0, 0, 0))
+		head->flags |= HEAD_IS_HEAD;
+	turn->at++;
+	head->state = STATE_TARGET;
 	if (!http_line_byte(x->program, &turn->judged, byte))
 		head->flags |= HEAD_DENIED;
 	return GO_ON;
@@ -110,8 +128,8 @@ inline_always void target_byte(struct http_connection *connection, __u32 length,
 		connection->path[length] = byte;
 }
 
-/* Bytes that mean nothing to the readings of a path, the automaton's state in a register. Returns how many. */
-inline_always __u32 run_over_target(struct http_walk *x, struct http_turn *turn, struct http_head *head, __u32 at, __u32 size)
+/* Bytes that mean nothing to the readings of a path, the automaton's state in a register. */
+inline_always void run_over_target(struct http_walk *x, struct http_turn *turn, struct http_head *head, __u32 at, __u32 size)
 {
 	__u32 state = turn->judged.written, length = head->path_length, room = size - at, n = 0;
 
@@ -131,17 +149,13 @@ inline_always __u32 run_over_target(struct http_walk *x, struct http_turn *turn,
 	turn->at += n;
 	if (!state)
 		head->flags |= HEAD_DENIED;
-	return n;
 }
 
+/* One byte that may mean something to the readings, and the run behind it. */
 inline_always int step_target(struct http_walk *x, struct http_turn *turn, struct http_head *head, __u32 at, __u32 size)
 {
-	__u8 byte, reading = turn->judged.reading;
+	__u8 byte = turn->bytes[at], reading;
 
-	/* With nothing resolved so far, or in the query, a run of plain bytes changes no reading. */
-	if ((reading == READING_PLAIN || reading == READING_OPAQUE) && run_over_target(x, turn, head, at, size))
-		return GO_ON;
-	byte = turn->bytes[at];
 	turn->at++;
 	if (byte == ' ')
 		return target_end(x, turn, head);
@@ -151,10 +165,16 @@ inline_always int step_target(struct http_walk *x, struct http_turn *turn, struc
 	head->path_length++;
 	if (byte == '?')
 		head->flags |= HEAD_QUERY;
-	if (byte == '%' && !(head->flags & HEAD_QUERY))
-		head->state = STATE_PERCENT_HIGH;
 	if (!http_line_byte(x->program, &turn->judged, byte))
 		head->flags |= HEAD_DENIED;
+	if (byte == '%' && !(head->flags & HEAD_QUERY)) {
+		head->state = STATE_PERCENT_HIGH;
+		return GO_ON;
+	}
+	/* With nothing resolved so far, or in the query, a run of plain bytes changes no reading. */
+	reading = turn->judged.reading;
+	if ((reading == READING_PLAIN || reading == READING_OPAQUE) && at + 1 < size)
+		run_over_target(x, turn, head, at + 1, size);
 	return GO_ON;
 }
 
@@ -286,26 +306,12 @@ inline_always int name_end(struct http_head *head, int is_response)
 	return GO_ON;
 }
 
-/* Start of a line: the next header, or the empty one. */
-inline_always int step_line(struct http_walk *x, struct http_turn *turn, struct http_head *head, __u32 at, int is_response)
+inline_always void value_begin(struct http_head *head)
 {
-	__u8 byte = turn->bytes[at];
-
-	if (byte == '\r') {
-		turn->at++;
-		head->state = STATE_END_LF;
-		return GO_ON;
-	}
-	if (++head->lines == HTTP_LINES_MAX)
-		return malformed(head, HTTP_FAULT_TOO_LARGE);
-	name_begin(head);
-	head->flags &= ~HEAD_ASKED;
-	if (!is_response && !(head->flags & HEAD_TRAILER) && http_asks_headers(x->program)) {
-		head->flags |= HEAD_ASKED;
-		http_header_begin(x->program, &turn->judged);
-	}
-	head->state = STATE_NAME;
-	return GO_ON;
+	head->position = 0;
+	head->state = STATE_VALUE;
+	if (head->field != FIELD_OTHER && head->field != FIELD_HOST)
+		name_begin(head);
 }
 
 inline_always int step_name(struct http_walk *x, struct http_turn *turn, struct http_head *head, __u32 at, __u32 size,
@@ -335,14 +341,44 @@ inline_always int step_name(struct http_walk *x, struct http_turn *turn, struct 
 	turn->at += n;
 	length += n;
 	head->name_length = length < 255 ? length : 255;
-	if (n)
+	if (n >= room || n == RUN)
 		return GO_ON;
 	turn->at++;
 	if (byte != ':')
 		return malformed(head, HTTP_FAULT_HEADER);
 	if (asked && !http_header_colon(x->program, &turn->judged))
 		head->flags &= ~HEAD_ASKED; /* nobody asks for this one */
-	return name_end(head, is_response);
+	if (name_end(head, is_response))
+		return STOP;
+	/* One space, and something behind it: as nearly everyone writes. */
+	if (n + 2 < room && turn->bytes[at + n + 1] == ' ' && turn->bytes[at + n + 2] > ' ') {
+		turn->at++;
+		value_begin(head);
+	}
+	return GO_ON;
+}
+
+/* Start of a line: the next header, or the empty one. */
+inline_always int step_line(struct http_walk *x, struct http_turn *turn, struct http_head *head, __u32 at, __u32 size,
+			    int is_response)
+{
+	__u8 byte = turn->bytes[at];
+
+	if (byte == '\r') {
+		turn->at++;
+		head->state = STATE_END_LF;
+		return GO_ON;
+	}
+	if (++head->lines == HTTP_LINES_MAX)
+		return malformed(head, HTTP_FAULT_TOO_LARGE);
+	name_begin(head);
+	head->flags &= ~HEAD_ASKED;
+	if (!is_response && !(head->flags & HEAD_TRAILER) && http_asks_headers(x->program)) {
+		head->flags |= HEAD_ASKED;
+		http_header_begin(x->program, &turn->judged);
+	}
+	head->state = STATE_NAME;
+	return step_name(x, turn, head, at, size, is_response);
 }
 
 inline_always int step_value_start(struct http_turn *turn, struct http_head *head, __u8 byte)
@@ -354,11 +390,7 @@ inline_always int step_value_start(struct http_turn *turn, struct http_head *hea
 		head->position = 1;
 		return GO_ON;
 	}
-	head->position = 0;
-	head->state = STATE_VALUE;
-	if (head->field == FIELD_OTHER || head->field == FIELD_HOST)
-		return GO_ON;
-	name_begin(head);
+	value_begin(head);
 	return GO_ON;
 }
 
@@ -486,39 +518,69 @@ inline_always int special_byte(struct http_head *head, __u8 byte)
 	return GO_ON;
 }
 
-/* Bytes of a value that nobody reads, eight at a time. Returns how many. */
+/* Bytes of a value that nobody reads, eight at a time, and to the byte that ends them. Returns how many. */
 inline_always __u32 run_over_value(struct http_turn *turn, __u32 at, __u32 size)
 {
-	__u32 n = 0;
+	__u32 room = size - at, n = 0;
+	__u64 ends = 0;
 
-	for (; n < 64; n += 8) {
-		if (at + n + 8 > size || !http_word_is_plain(*(__u64 *)&turn->bytes[at + n]))
+	for (; n < VALUE_RUN; n += 8) {
+		if (n + 8 > room)
+			return n;
+		ends = http_word_ends(*(__u64 *)&turn->bytes[at + n]);
+		if (ends)
 			break;
 	}
+	return ends ? n + http_lowest(ends) / 8 : n;
+}
+
+/* Part of a name's Host: letters, digits, dots and dashes, the automaton's state in a register. Returns how many. */
+inline_always __u32 run_over_host(struct http_walk *x, struct http_turn *turn, struct http_head *head, __u32 at, __u32 size)
+{
+	__u32 length = head->host_length, room = size - at, n = 0, state = turn->judged.host;
+
+	if (head->flags & (HEAD_PORT | HEAD_LITERAL))
+		return 0;
+	for (; n < RUN; n++) {
+		__u32 position = (length + n) & UNRELATED;
+		__u8 byte;
+
+		if (n >= room)
+			break;
+		byte = turn->bytes[at + n];
+		if (!(http_class_of(byte) & CHAR_RUN) || !(http_class_of(byte) & CHAR_TOKEN) || position >= HTTP_HOST_MAX - 1)
+			break;
+		x->connection->host[position & (HTTP_HOST_MAX - 1)] = byte;
+		state = http_step(x->program, state, byte);
+	}
+	turn->judged.host = state;
+	head->host_length = length + n;
 	return n;
 }
 
 inline_always int step_value(struct http_walk *x, struct http_turn *turn, struct http_head *head, __u32 at, __u32 size,
 			     int is_response)
 {
+	int asked = !is_response && head->flags & HEAD_ASKED;
+	__u32 n = 0;
 	__u8 byte;
 
-	int asked = !is_response && head->flags & HEAD_ASKED;
-
-	if (head->field == FIELD_OTHER && !asked) {
-		__u32 n = run_over_value(turn, at, size);
-
-		if (n) {
-			turn->at += n;
-			return GO_ON;
-		}
-	}
-	byte = turn->bytes[at];
+	if (head->field == FIELD_OTHER && !asked)
+		n = run_over_value(turn, at, size);
+	else if (!is_response && head->field == FIELD_HOST && !asked)
+		n = run_over_host(x, turn, head, at, size);
+	barrier_var(n);
+	if (n > VALUE_RUN)
+		return STOP;
+	turn->at += n;
+	if (at + n >= size)
+		return GO_ON;
+	byte = turn->bytes[at + n];
 	turn->at++;
 	if (byte == '\r') {
 		if (value_end(turn, head, is_response))
 			return STOP;
-		if (at + 1 < size && turn->bytes[at + 1] == '\n') {
+		if (at + n + 1 < size && turn->bytes[at + n + 1] == '\n') {
 			turn->at++;
 			head->state = STATE_LINE;
 		}
@@ -600,7 +662,7 @@ inline_always int http_walk_common(struct http_walk *x, struct http_turn *turn, 
 	case STATE_VERSION:
 		return step_version(turn, head, at, size, is_response);
 	case STATE_LINE:
-		return step_line(x, turn, head, at, is_response);
+		return step_line(x, turn, head, at, size, is_response);
 	case STATE_NAME:
 		return step_name(x, turn, head, at, size, is_response);
 	case STATE_VALUE_START:

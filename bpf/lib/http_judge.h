@@ -139,6 +139,7 @@ inline_always int judge_new(struct __sk_buff *skb, struct http_turn *turn, struc
 		connection->program = turn->from.program;
 	turn->outdated = connection->program != turn->from.program;
 	y.program = http_program(connection->program);
+	turn->now = bpf_ktime_get_ns();
 	turn->head = connection->request;
 	turn->judged = connection->judged;
 	turn->frontier = connection->frontier;
@@ -183,7 +184,7 @@ inline_always void judged(struct http_turn *turn, struct http_connection *connec
 	if (!requests)
 		return;
 	connection->asked = turn->asked;
-	connection->asked_ns = bpf_ktime_get_ns();
+	connection->asked_ns = turn->now;
 	http_tally_many(HTTP_COUNT_REQUESTS, requests);
 	if (turn->untold)
 		http_notify_request(turn, connection, &turn->told, http_what(HTTP_EVENT_REQUEST, VERDICT_FORWARDED, 0, 0), 0);

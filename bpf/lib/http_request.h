@@ -100,8 +100,7 @@ static int request_step(LOOP_ROUND, struct http_walk *x)
 	turn->body = 0;
 	switch (head->state) {
 	case STATE_METHOD:
-		turn->at++;
-		result = step_method(x, turn, head, at);
+		result = step_method(x, turn, head, at, size);
 		break;
 	case STATE_TARGET:
 		result = step_target(x, turn, head, at, size);

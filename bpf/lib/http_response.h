@@ -174,6 +174,7 @@ inline_always void read_response(struct __sk_buff *skb, struct http_turn *turn, 
 
 	if (connection->framing_lost || connection->response.state == STATE_OPAQUE || y.end <= connection->answer_frontier)
 		return;
+	turn->now = bpf_ktime_get_ns();
 	if (start > connection->answer_frontier)
 		connection->response.state = STATE_MALFORMED; /* a hole where structure should be */
 	else

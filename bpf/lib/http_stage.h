@@ -257,6 +257,7 @@ inline_always int http_request_packet(struct __sk_buff *skb, struct http_turn *t
 		action = judge_segment(skb, turn, connection, &answer);
 
 	if (action == HTTP_ANSWER || action == HTTP_CLOSE || action == HTTP_CUT) {
+		turn->now = bpf_ktime_get_ns();
 		__u32 foreign = turn->told.fault ? foreign_protocol(turn, connection) : 0;
 
 		if (foreign) {

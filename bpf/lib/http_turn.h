@@ -72,6 +72,8 @@ struct http_turn {
 	struct http_mark boundary_mark;
 	__u32 keep;           /* payload bytes of HTTP_TRIM */
 	__u32 pad2;
+	__u64 now;            /* CLOCK_MONOTONIC, read once per packet: on some machines that is a trap */
+	struct http_event event;
 	__u8 bytes[HTTP_PIECE_MAX + 64];
 	__u8 frame[512];
 	__u8 original[96];    /* the packet's headers before it was rewritten */

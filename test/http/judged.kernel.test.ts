@@ -18,6 +18,12 @@ const deniedClose = denied.replace("15\r\n", "15\r\nConnection: close\r\n");
 const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
 
+/** Waits for something that has to come. */
+const until = async (what: () => boolean) => {
+  const end = performance.now() + 5000;
+  while (!what() && performance.now() < end) await sleep(5);
+};
+
 /** Everything that servers of this file were given, connection after connection. */
 let seen: string[] = [];
 /** What the server does with a connection; answers every head by default. */
@@ -197,16 +203,17 @@ describe("a connection", () => {
     socket.on("data", (data) => {
       got += data;
     });
+    const answered = (text: string) => until(() => got === text);
     socket.write(good);
-    await sleep(50);
+    await answered(ok);
     node.policy(server.id, [{ direction: "ingress", port: PORT, rules: [{ path: "/private" }] }]);
     socket.write(good);
-    await sleep(50);
+    await answered(ok + denied);
     socket.write(bad);
-    await sleep(50);
+    await answered(ok + denied + ok);
     node.policy(server.id, [{ direction: "ingress", port: PORT }]);
     socket.write(good);
-    await sleep(50);
+    await answered(ok + denied + ok + ok);
     assert.equal(got, ok + denied + ok + ok);
     socket.destroy();
   });
@@ -270,10 +277,10 @@ describe("a connection", () => {
     });
     for (let i = 0; i < 3; i++) {
       socket.write(good);
-      await sleep(30);
+      await until(() => got === (ok + denied).repeat(i) + ok);
       socket.write(bad);
       node.replacePrograms();
-      await sleep(30);
+      await until(() => got === (ok + denied).repeat(i + 1));
     }
     assert.equal(got, (ok + denied).repeat(3));
     socket.destroy();

@@ -12,6 +12,7 @@ import { sweepTestNamespaces, sweepTestPins, testName } from "#datapath/linux/te
 import { cleanupDatapath, type LoadedDatapath, loadDatapath, planObjects } from "#datapath/loader";
 import { ipcacheKey, ipv4Number, policyKey } from "#datapath/maps";
 import { createInterfaceTarget, createNodeConfigWriter, createNodeOperations, type InterfaceTarget, type NodeConfigWriter } from "#datapath/reconcile"; // biome-ignore format: one door
+import { textsOf } from "#observer/decode";
 
 /** A workload: a namespace with one interface, an endpoint of the node. */
 export interface Workload {
@@ -231,15 +232,15 @@ export class HttpNode {
       const bytes = new Uint8Array(httpEventCodec.size);
       bytes.set(new Uint8Array(view.buffer, view.byteOffset + offset, Math.min(length, bytes.length)));
       const event = httpEventCodec.read(new DataView(bytes.buffer));
-      const text = (field: Uint8Array, size: number) => Buffer.from(field.subarray(0, size)).toString("latin1");
+      const [methodText, hostText, pathText] = textsOf(event);
       found.push({
         ...event,
         kindName: Object.keys(HttpEventKind).find(
           (name) => HttpEventKind[name as keyof typeof HttpEventKind] === event.kind,
         )!,
-        methodText: text(event.method, event.methodLength),
-        hostText: text(event.host, event.hostLength),
-        pathText: text(event.path, event.pathLength),
+        methodText,
+        hostText,
+        pathText,
       });
     });
     return found;

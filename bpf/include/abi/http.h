@@ -57,7 +57,7 @@ enum http_fault {
 	HTTP_FAULT_NO_BUFFER = 17,     /* what was judged is no longer known */
 };
 
-/* The first two fields lie as in struct verdict_event. A response's event ends before `method`. */
+/* The first two fields lie as in struct verdict_event. An event is as long as its texts; a response has none. */
 struct http_event {
 	__u64 time_ns; /* CLOCK_MONOTONIC */
 	__u8 type;     /* EVENT_HTTP */
@@ -86,9 +86,7 @@ struct http_event {
 	__u8 method_length;
 	__u8 host_length;
 	__u8 pad[2];
-	__u8 method[16];
-	__u8 host[128];
-	__u8 path[160];
+	__u8 text[304];    /* method, host, path, without anything between; as long as they are */
 };
 
 /* Index into http_counts. */

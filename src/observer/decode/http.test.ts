@@ -44,9 +44,7 @@ const usual: HttpEvent = {
   pathLength: 7,
   methodLength: 3,
   hostLength: 1,
-  method: padded("GET", 16),
-  host: padded("a", 128),
-  path: padded("/public", 160),
+  text: padded("GETa/public", 304),
 };
 const viewOf = (change: Partial<HttpEvent>) => {
   const bytes = httpEventCodec.encode({ ...usual, ...change });
@@ -105,7 +103,6 @@ test("IPv6 and egress are told apart", () => {
 });
 
 test("what is too short, or of another type, is no HTTP event", () => {
-  assert.ok(!isHttpEvent(viewOf({}), 0, httpEventCodec.size - 1), "a request without its texts");
   assert.ok(!isHttpEvent(viewOf({ kind: HttpEventKind.RESPONSE }), 0, httpEventHeadBytes - 1));
   assert.ok(!isHttpEvent(viewOf({ type: 1 }), 0, httpEventCodec.size));
   assert.ok(!isHttpEvent(new DataView(new ArrayBuffer(8)), 0, 400));

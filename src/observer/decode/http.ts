@@ -1,12 +1,12 @@
 /** HTTP events of the kernel as access-log records: the shape in which the proxy tells of the requests that it judges. */
-import { Direction as DirectionCode, EventType, HttpEventKind, HttpFault, httpEventCodec, IpFamily } from "#contracts/bpf"; // biome-ignore format: one door
+import { Direction as DirectionCode, EventType, type HttpEvent, HttpEventKind, HttpFault, HttpTextLimit, httpEventCodec, IpFamily } from "#contracts/bpf"; // biome-ignore format: one door
 import type { AccessLogRecord, NearestRule, PeerRecord, PolicyRef } from "#contracts/proxy";
 import { formatAddress, type Verdict } from "#core/model";
 
 /** Where in an event its type stands; the same in every kind of event. */
 const TYPE_AT = 8;
-/** Bytes of an event up to the texts, which an answer's event does without. */
-export const httpEventHeadBytes = httpEventCodec.size - 16 - 128 - 160;
+/** Bytes of an event without its texts. */
+export const httpEventHeadBytes = httpEventCodec.size - 304;
 /** Requests whose answers are awaited, of all connections; beyond that the oldest is told without its request's texts. */
 const AWAITED_MAX = 16_384;
 
@@ -75,11 +75,19 @@ export interface HttpDecoder {
   decode(view: DataView, offset: number, length: number): AccessLogRecord | undefined;
 }
 
-/** Whether the bytes are an HTTP event: long enough for what its kind has. */
+/** Whether the bytes are an HTTP event. */
 export function isHttpEvent(view: DataView, offset: number, length: number): boolean {
   if (length < httpEventHeadBytes || offset < 0 || offset + length > view.byteLength) return false;
-  if (view.getUint8(offset + TYPE_AT) !== EventType.HTTP) return false;
-  return length >= httpEventCodec.size || view.getUint8(offset + TYPE_AT + 1) === HttpEventKind.RESPONSE;
+  return view.getUint8(offset + TYPE_AT) === EventType.HTTP;
+}
+
+/** Method, host and path; the path as far as the event has room for it. */
+export function textsOf({ text, methodLength, hostLength, pathLength }: HttpEvent): readonly [string, string, string] {
+  const all = Buffer.from(text).toString("latin1");
+  const hostAt = methodLength;
+  const pathAt = hostAt + hostLength;
+  const end = pathAt + Math.min(pathLength, HttpTextLimit.PATH_MAX);
+  return [all.slice(0, hostAt), all.slice(hostAt, pathAt), all.slice(pathAt, end)];
 }
 
 /** Creates a decoder; it remembers requests until their answers have come. */
@@ -100,8 +108,7 @@ export function createHttpDecoder({ wallOffsetNs, reasonsOf }: HttpDecoderOption
         port,
         ...rest,
       });
-      const text = (bytes: Uint8Array, size: number) =>
-        Buffer.from(bytes.subarray(0, Math.min(size, bytes.length))).toString("latin1");
+      const [method, host, path] = textsOf(event);
       const key = `${event.connection}/${event.request}`;
       const base = {
         timeMs: Number(event.timeNs + wallOffsetNs()) / 1e6,
@@ -114,9 +121,9 @@ export function createHttpDecoder({ wallOffsetNs, reasonsOf }: HttpDecoderOption
         latencyNs: Number(event.latencyNs),
       } as const;
       const request: Awaited = {
-        method: text(event.method, event.methodLength),
-        path: text(event.path, event.pathLength),
-        host: text(event.host, event.hostLength),
+        method,
+        path,
+        host,
         rules: [],
       };
       const told = (kind: AccessLogRecord["kind"], verdict: Verdict, of: Awaited, reason = ""): AccessLogRecord => ({
@@ -133,7 +140,7 @@ export function createHttpDecoder({ wallOffsetNs, reasonsOf }: HttpDecoderOption
           program: event.program,
           rule: event.rule === 0 ? undefined : event.rule - 1,
           request: record,
-          isWhole: event.pathLength <= event.path.length,
+          isWhole: event.pathLength <= HttpTextLimit.PATH_MAX,
         }),
       });
 

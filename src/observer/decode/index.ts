@@ -11,5 +11,6 @@ export {
   type HttpJudgement,
   type HttpReasons,
   isHttpEvent,
+  textsOf,
 } from "./http.ts";
 export { eventField, eventSizeBytes, isEvent } from "./peek.ts";

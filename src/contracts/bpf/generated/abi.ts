@@ -558,8 +558,8 @@ export const endpointCodec = structCodec<Endpoint>(
 );
 
 /**
- * struct http_event, 400 bytes. The first two fields lie as in struct verdict_event. A response's event ends
- * before `method`.
+ * struct http_event, 400 bytes. The first two fields lie as in struct verdict_event. An event is as long as its
+ * texts; a response has none.
  */
 export interface HttpEvent {
   /** CLOCK_MONOTONIC. */
@@ -604,9 +604,8 @@ export interface HttpEvent {
   readonly pathLength: number;
   readonly methodLength: number;
   readonly hostLength: number;
-  readonly method: Uint8Array;
-  readonly host: Uint8Array;
-  readonly path: Uint8Array;
+  /** Method, host, path, without anything between; as long as they are. */
+  readonly text: Uint8Array;
 }
 /** Reads and writes {@link HttpEvent}. */
 export const httpEventCodec = structCodec<HttpEvent>(
@@ -639,9 +638,7 @@ export const httpEventCodec = structCodec<HttpEvent>(
     pathLength: view.getUint16(at + 90, true),
     methodLength: view.getUint8(at + 92),
     hostLength: view.getUint8(at + 93),
-    method: readBytes(view, at + 96, 16),
-    host: readBytes(view, at + 112, 128),
-    path: readBytes(view, at + 240, 160),
+    text: readBytes(view, at + 96, 304),
   }),
   (view, at, value) => {
     view.setBigUint64(at, value.timeNs, true);
@@ -670,9 +667,7 @@ export const httpEventCodec = structCodec<HttpEvent>(
     view.setUint16(at + 90, value.pathLength, true);
     view.setUint8(at + 92, value.methodLength);
     view.setUint8(at + 93, value.hostLength);
-    writeBytes(view, at + 96, 16, value.method);
-    writeBytes(view, at + 112, 128, value.host);
-    writeBytes(view, at + 240, 160, value.path);
+    writeBytes(view, at + 96, 304, value.text);
   },
 );
 
