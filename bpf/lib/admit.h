@@ -48,9 +48,9 @@ stage int judge_direction(struct __sk_buff *skb, const struct packet *packet, st
 	flow->direction = direction;
 	flow->subject = direction == DIRECTION_EGRESS ? initiator(flow)->ep : responder(flow)->ep;
 	if (!reason && flow->decided.flags & POLICY_F_REDIRECT) {
-		if (packet->protocol != IPPROTO_TCP)
+		if (!is_proxied_protocol(packet))
 			reason = DROP_PROXY_NOT_SUPPORTED;
-		else if (!judges_in_kernel(packet, flow))
+		else if (packet->protocol == IPPROTO_UDP || !judges_in_kernel(packet, flow))
 			reason = take_to_proxy(flow);
 		if (flow->proxy_port)
 			verdict = VERDICT_REDIRECTED;
@@ -103,8 +103,12 @@ inline_always __u16 http_flags(const struct flow *flow)
 
 /* A standing connection under newer rules. Once judged in the kernel it stays there: its numbers may be translated, and what is on its
  * way can't change over. Returns why it may not go on. */
-inline_always int readmit_http(const struct flow *flow, struct ct_entry *entry)
+inline_always int readmit_http(const struct packet *packet, const struct flow *flow, struct ct_entry *entry)
 {
+	if (packet->protocol == IPPROTO_UDP && flow->proxy_port) { /* datagrams have no middle */
+		entry->flags |= CT_F_PROXIED;
+		entry->proxy_port = flow->proxy_port;
+	}
 	if (entry->flags & CT_F_PROXIED)
 		return DROP_NONE;
 	if (flow->http_program) {
@@ -128,7 +132,7 @@ inline_always int admit_new(struct __sk_buff *skb, const struct packet *packet, 
 	if (reason || !opens_connection(packet))
 		return reason;
 	if (flow->proxy_port) {
-		if (!is_tcp_open(packet) && !proxy_has_socket(skb, packet))
+		if (packet->protocol == IPPROTO_TCP && !is_tcp_open(packet) && !proxy_has_socket(skb, packet))
 			return DROP_PROXY_LOOKUP_FAILED;
 		entry.flags = CT_F_PROXIED;
 		entry.proxy_port = flow->proxy_port;
@@ -154,7 +158,7 @@ inline_always int readmit(struct __sk_buff *skb, const struct packet *packet, st
 	flow->event_flags |= EVENT_F_REJUDGED;
 	reason = judge(skb, packet, flow);
 	if (!reason)
-		reason = readmit_http(flow, entry);
+		reason = readmit_http(packet, flow, entry);
 
 	entry->src_identity = initiator(flow)->identity;
 	entry->dst_identity = responder(flow)->identity;

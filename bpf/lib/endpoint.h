@@ -106,7 +106,7 @@ stage int sent_by_proxy(struct __sk_buff *skb, const struct packet *packet)
 {
 	struct ct_entry *entry;
 
-	if (skb->ingress_ifindex || packet->protocol != IPPROTO_TCP)
+	if (skb->ingress_ifindex || !is_proxied_protocol(packet))
 		return 0;
 	entry = ct_find(packet, CT_LEG_CLIENT);
 	if (entry && entry->flags & CT_F_PROXIED && !(entry->flags & CT_F_DENIED) && ct_is_reply(entry, packet)) {

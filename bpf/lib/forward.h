@@ -15,7 +15,7 @@ stage int forward(struct __sk_buff *skb, const struct packet *packet, const stru
 	int action, reason;
 
 	if (flow->to_proxy) {
-		action = flow->proxy_port ? timewait_make_way(skb, packet) : -1;
+		action = flow->proxy_port && packet->protocol == IPPROTO_TCP ? timewait_make_way(skb, packet) : -1;
 		if (action >= 0)
 			return action;
 		reason = proxy_take(skb, packet, flow);

@@ -86,7 +86,7 @@ inline_always int leaves_as_initiator(struct __sk_buff *skb, const struct packet
 			ct_advance(entry, packet);
 		return 0;
 	}
-	if (is_from_proxy(skb) && packet->protocol == IPPROTO_TCP)
+	if (is_from_proxy(skb) && is_proxied_protocol(packet))
 		proxy_leg_forward(packet);
 	return 1;
 }

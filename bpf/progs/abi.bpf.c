@@ -6,6 +6,7 @@
 #include <abi/maps.h>
 #include <abi/events.h>
 #include <abi/http.h>
+#include <abi/proxy.h>
 #include <abi/http_rules.h>
 
 #define CARRY(kind, name) const kind name *carry_##name __attribute__((unused))
@@ -29,6 +30,7 @@ CARRY(struct, http_program_head);
 CARRY(struct, http_slot);
 CARRY(struct, http_port_key);
 CARRY(struct, http_port_value);
+CARRY(struct, proxy_datagram_tail);
 
 CARRY(enum, ip_family);
 CARRY(enum, direction);
@@ -54,5 +56,6 @@ CARRY(enum, http_fault);
 CARRY(enum, http_count);
 CARRY(enum, http_limit);
 CARRY(enum, http_foreign);
+CARRY(enum, proxy_limit);
 
 char LICENSE[] __attribute__((section("license"), used)) = "GPL";

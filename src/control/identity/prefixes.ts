@@ -34,15 +34,15 @@ export function createPrefixIdentities(
     return identity;
   };
   for (const [prefix, id] of existing) {
-    if (id < identityRanges.localMin || id > identityRanges.localMax || used.has(id)) continue;
+    if (id < identityRanges.localMin || id >= identityRanges.namesMin || used.has(id)) continue;
     keep(prefix, id);
     cursor = Math.max(cursor, id + 1);
   }
   // The cursor only moves on, so a number comes back only after all others were used.
   const take = (): NumericIdentity | undefined => {
-    const size = identityRanges.localMax - identityRanges.localMin + 1;
+    const size = identityRanges.namesMin - identityRanges.localMin;
     for (let i = 0; i < size; i++) {
-      if (cursor > identityRanges.localMax) cursor = identityRanges.localMin;
+      if (cursor >= identityRanges.namesMin) cursor = identityRanges.localMin;
       const id = cursor++ as NumericIdentity;
       if (!used.has(id)) return id;
     }

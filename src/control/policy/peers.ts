@@ -3,7 +3,7 @@
 import type { DnsMatch } from "#contracts/proxy";
 import type { NamedPort } from "#control/identity";
 import { namedPorts } from "#control/identity";
-import { formatPrefix, type Identity, type Prefix, parsePrefix, prefixContains, Reserved } from "#core/model";
+import { formatPrefix, type Identity, type Prefix, parsePrefix, prefixContains } from "#core/model";
 import { clusterKey } from "./parse-peers.ts";
 import type { EntityName, Peer } from "./rule.ts";
 import { indexLabels, type LabelIndex, selects } from "./selector.ts";
@@ -84,9 +84,10 @@ function isOfEntity(entity: EntityName, labels: LabelIndex, clusterName: string)
   }
 }
 
-/** Only identities of prefixes and, for 0.0.0.0/0 and ::/0, the world: pods and nodes are never meant by a CIDR. */
+/** Only identities of prefixes and, for 0.0.0.0/0 and ::/0, the world, also where a name led there: pods and nodes are never meant by a CIDR. */
 function isInCidr(prefix: Prefix, except: readonly Prefix[], known: KnownIdentity): boolean {
   if (known.prefix !== undefined)
     return prefixContains(prefix, known.prefix) && !except.some((hole) => prefixContains(hole, known.prefix!));
-  return prefix.length === 0 && known.identity.id === Reserved[prefix.family === 4 ? "world-ipv4" : "world-ipv6"];
+  const world = prefix.family === 4 ? "world-ipv4" : "world-ipv6";
+  return prefix.length === 0 && (known.labels.get(world)?.some((label) => label.source === "reserved") ?? false);
 }

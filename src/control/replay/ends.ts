@@ -1,5 +1,5 @@
 /** Whom the two ends of recorded flows are in a world: by their labels, and outside the cluster by address and name. */
-import type { DnsMatch } from "#contracts/proxy";
+import { canonicalName, compileName } from "#control/fqdn";
 import { podLabelKeys, prefixLabels } from "#control/identity";
 import type { World } from "#control/workbench";
 import {
@@ -149,26 +149,12 @@ function fqdnPeers(world: World): NamePeer[] {
         for (const peer of peers === "any" ? [] : peers) {
           if (peer.kind !== "fqdn") continue;
           const key = "matchName" in peer.name ? peer.name.matchName : peer.name.matchPattern;
+          const matcher = compileName(peer.name);
           if (!found.has(key))
-            found.set(key, { label: { source: "fqdn", key, value: "" }, matches: nameMatcher(peer.name) });
+            found.set(key, {
+              label: { source: "fqdn", key, value: "" },
+              matches: (name) => matcher.matches(canonicalName(name)),
+            });
         }
   return [...found.values()];
-}
-
-/** `*` stands for any part of one label, `**.` in front for any number of labels, `*` alone for every name. */
-export function nameMatcher(match: DnsMatch): (name: string) => boolean {
-  const plain = (name: string) => name.toLowerCase().replace(/\.$/, "");
-  if ("matchName" in match) {
-    const wanted = plain(match.matchName);
-    return (name) => plain(name) === wanted;
-  }
-  const pattern = plain(match.matchPattern);
-  if (pattern === "*" || pattern === "**") return () => true;
-  const deep = pattern.startsWith("**.");
-  const rest = (deep ? pattern.slice(3) : pattern)
-    .split("*")
-    .map((part) => part.replaceAll(/[\\^$.+?()[\]{}|-]/g, "\\$&"))
-    .join("[-a-z0-9_]*");
-  const regex = new RegExp(`^${deep ? "([-a-z0-9_]+\\.)+" : ""}${rest}$`);
-  return (name) => regex.test(plain(name));
 }

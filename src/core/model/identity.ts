@@ -20,11 +20,12 @@ export const Reserved = {
 /** Name of a reserved identity. */
 export type ReservedName = keyof typeof Reserved;
 
-/** First and last number given to label sets of the cluster, and the first of the node-local ones (prefixes). */
+/** First and last number given to label sets of the cluster, and of the node-local ones: prefixes, and from `namesMin` on what DNS names led to. */
 export const identityRanges = {
   clusterMin: 256,
   clusterMax: 65535,
   localMin: 0x0100_0001,
+  namesMin: 0x0180_0000,
   localMax: 0x01ff_ffff,
 } as const;
 

@@ -372,6 +372,13 @@ export const PolicyPrefix = {
 } as const;
 export type PolicyPrefix = (typeof PolicyPrefix)[keyof typeof PolicyPrefix];
 
+/** enum proxy_limit. */
+export const ProxyLimit = {
+  /** Bytes from the IP header to the end of the tail; queries are far smaller. */
+  MAX: 0x1000,
+} as const;
+export type ProxyLimit = (typeof ProxyLimit)[keyof typeof ProxyLimit];
+
 /** enum skb_mark. Bits of skb->mark inside the node's namespace; pods can't set them, veth scrubs the mark. */
 export const SkbMark = {
   MASK: 0xf00,
@@ -1070,6 +1077,28 @@ export const policyKeyCodec = structCodec<PolicyKey>(
     view.setUint8(at + 12, value.direction);
     view.setUint8(at + 13, value.protocol);
     view.setUint16(at + 14, value.dport, false);
+  },
+);
+
+/**
+ * struct proxy_datagram_tail, 20 bytes. Behind the payload of every datagram that is handed to the proxy: whom
+ * the client sent it to.
+ */
+export interface ProxyDatagramTail {
+  readonly address: Uint8Array;
+  readonly port: number;
+}
+/** Reads and writes {@link ProxyDatagramTail}. */
+export const proxyDatagramTailCodec = structCodec<ProxyDatagramTail>(
+  "proxy_datagram_tail",
+  20,
+  (view, at) => ({
+    address: readBytes(view, at, 16),
+    port: view.getUint16(at + 16, false),
+  }),
+  (view, at, value) => {
+    writeBytes(view, at, 16, value.address);
+    view.setUint16(at + 16, value.port, false);
   },
 );
 
