@@ -2,7 +2,7 @@
  * Traits: texts by which identities and the selectors that may select them find each other without trying all. An identity has
  * several; a selector waits under such that whoever it selects has one of them.
  */
-import { type IpAddress, Reserved } from "#core/model";
+import type { IpAddress } from "#core/model";
 import { formatDnsMatch, type KnownIdentity } from "./peers.ts";
 import type { Peer } from "./rule.ts";
 
@@ -10,8 +10,9 @@ import type { Peer } from "./rule.ts";
 export function traitsOf({ identity, prefix }: KnownIdentity): string[] {
   const traits = identity.labels.map(({ key, value }) => `${key}=${value}`);
   for (const { source, key, value } of identity.labels) if (source === "fqdn" && value !== "") traits.push(`${key}=`);
-  if (identity.id === Reserved["world-ipv4"]) traits.push("4|");
-  if (identity.id === Reserved["world-ipv6"]) traits.push("6|");
+  const isWorld = (name: string) => identity.labels.some(({ source, key }) => source === "reserved" && key === name);
+  if (prefix === undefined && isWorld("world-ipv4")) traits.push("4|");
+  if (prefix === undefined && isWorld("world-ipv6")) traits.push("6|");
   if (prefix !== undefined) for (let bytes = 0; bytes <= prefix.length >> 3; bytes++) traits.push(start(prefix, bytes));
   return traits;
 }
