@@ -131,6 +131,36 @@ export function createProgram(finish: Finish, registerObserve?: (program: Comman
     .option("--no-pause", "do not wait between the steps")
     .action(does(async (flags) => (await import("#apps/demo")).demo(flags)));
 
+  const bench = program.command("bench").description("measure on this machine");
+  bench
+    .command("latency")
+    .description(
+      "latency by percentile between two workloads: no policy, HTTP rules, installed proxies; needs a running node",
+    )
+    .addOption(
+      new Option("-c, --connections <n,...>", "how many at a time")
+        .argParser(parsed(parseCounts("--connections")))
+        .default([1, 32], "1,32"),
+    )
+    .option("--seconds <n>", "how long each measurement takes", parsed(parseCount("--seconds")), 2)
+    .option("--rounds <n>", "how often each is repeated; medians count", parsed(parseCount("--rounds")), 3)
+    .option("--html <file>", "also draw a picture")
+    .addOption(new Option("-o, --output <format>", "how to print").choices(["text", "json"]).default("text"))
+    .action(does(async (flags) => (await import("./bench/latency.ts")).benchLatency(flags)));
+  // The two ends that `latency` starts in workloads.
+  bench
+    .command("serve", { hidden: true })
+    .argument("<port>", "", parsed(parsePort))
+    .action(does(async (port) => (await import("./bench/load.ts")).serve(port)));
+  bench
+    .command("load", { hidden: true })
+    .argument("<url>")
+    .argument("<connections>", "", parsed(parseCount("connections")))
+    .argument("<seconds>", "", parsed(parseCount("seconds")))
+    .action(
+      does(async (url, connections, seconds) => (await import("./bench/load.ts")).load(url, connections, seconds)),
+    );
+
   program.commandsGroup("Workloads:");
   program
     .command("run")
@@ -406,6 +436,20 @@ function parseTarget(text: string): string {
   const version = { cilium: "1.20", "cilium@1.19": "1.19", "cilium@1.20": "1.20" }[text];
   if (version === undefined) throw new InvalidArgumentError("a target is cilium, cilium@1.19 or cilium@1.20");
   return version;
+}
+
+/** A whole number from 1 to 1000. */
+function parseCount(what: string) {
+  return (text: string): number => {
+    if (!/^[0-9]{1,4}$/.test(text) || Number(text) < 1 || Number(text) > 1000)
+      throw usageError(`${what} takes a whole number from 1 to 1000, but was given "${text}"`);
+    return Number(text);
+  };
+}
+
+/** Several of them, parted by commas. */
+function parseCounts(what: string) {
+  return (text: string): number[] => text.split(",").map(parseCount(what));
 }
 
 function parsePort(text: string): number {

@@ -109,11 +109,12 @@ export async function runInBackground(
   }
 }
 
-function start(
+/** Starts a command in the workload; what becomes of its output and its end is the caller's. */
+export function start(
   workload: Workload,
   command: readonly string[],
   extra: Readonly<Record<string, string>>,
-  options: { readonly stdio: "inherit" | ["ignore", number, number]; readonly detached: boolean },
+  options: { readonly stdio: "inherit" | ["ignore", number | "pipe", number | "pipe"]; readonly detached: boolean },
 ): ChildProcess {
   const env: NodeJS.ProcessEnv = { ...process.env, ...extra };
   return spawn("sh", ["-c", enter, workload.netnsName, workload.cgroupProcsPath, ...command], { ...options, env });
