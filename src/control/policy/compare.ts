@@ -3,7 +3,7 @@ import { type Direction, formatPrefix, type Identity, type NumericIdentity, prot
 import { formatPortMatch } from "./describe.ts";
 import type { PolicyEngine } from "./engine.ts";
 import { describeIdentity } from "./naming.ts";
-import { formatDnsMatch, isPeer, type KnownIdentity, knowIdentity } from "./peers.ts";
+import { isPeer, type KnownIdentity, knowIdentity, showDnsMatch } from "./peers.ts";
 import type { Peer, PortMatch, RuleRef, Statement } from "./rule.ts";
 import { describeFound, formatRequirement, meets, type Selector } from "./selector.ts";
 
@@ -145,7 +145,7 @@ function distanceToPeer(peer: Peer, known: KnownIdentity, clusterName: string): 
       return { cost: 1, mismatches: [{ path: peer.path, expected: `${formatPrefix(peer.prefix)}${except}`, found }] };
     }
     case "fqdn": {
-      const expected = `an address of ${formatDnsMatch(peer.name)}`;
+      const expected = `an address of ${showDnsMatch(peer.name)}`;
       return { cost: 1, mismatches: [{ path: peer.path, expected, found }] };
     }
   }

@@ -1,6 +1,6 @@
 /** What is judged on a connection, in words. */
 import type { TlsRules } from "#contracts/proxy";
-import { formatDnsMatch } from "./peers.ts";
+import { showDnsMatch } from "./peers.ts";
 import type { HttpRule, L7Rules } from "./rule.ts";
 
 /** `only requests GET /x or POST /y`. */
@@ -9,7 +9,7 @@ export function describeL7(l7: L7Rules): string {
     case "http":
       return `only requests ${l7.rules.map(describeHttpRule).join(" or ")}`;
     case "dns":
-      return `only for names ${l7.rules.map(formatDnsMatch).join(" or ")}`;
+      return `only for names ${l7.rules.map(showDnsMatch).join(" or ")}`;
     case "kafka":
     case "ftp":
     case "smtp":

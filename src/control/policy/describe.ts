@@ -4,7 +4,7 @@ import type { Problem } from "#contracts/manifest";
 import { formatPrefix, protocolName } from "#core/model";
 import { describeL7, describeTls } from "./describe-l7.ts";
 import { clusterKey, namespaceKey } from "./parse-peers.ts";
-import { formatDnsMatch } from "./peers.ts";
+import { showDnsMatch } from "./peers.ts";
 import type { CloudGroup, GroupPeer, Peer, PortList, PortMatch, Rule, ServicePeer, Statement } from "./rule.ts";
 import { formatRequirement, type Selector } from "./selector.ts";
 
@@ -153,7 +153,7 @@ function describePeer(peer: Peer, rule: Rule, clusterName: string): string {
       return `${formatPrefix(peer.prefix)}${except}`;
     }
     case "fqdn":
-      return `the addresses of ${formatDnsMatch(peer.name)}`;
+      return `the addresses of ${showDnsMatch(peer.name)}`;
   }
 }
 

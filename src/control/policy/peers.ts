@@ -45,6 +45,11 @@ export function formatDnsMatch(match: DnsMatch): string {
   return "matchName" in match ? match.matchName : match.matchPattern;
 }
 
+/** The same for people: without the dot at the end that everybody leaves out. */
+export function showDnsMatch(match: DnsMatch): string {
+  return formatDnsMatch(match).replace(/(?<=.)\.$/, "");
+}
+
 /** Whether the peer stands for an identity. `all` stands for every one, also for those that are not known. */
 export function isPeer(peer: Peer, known: KnownIdentity, clusterName: string): boolean {
   switch (peer.kind) {
