@@ -24,7 +24,7 @@ spec:
     toPorts:
     - ports: [{port: "7", protocol: TCP}, {port: "5000", protocol: UDP}]
     - ports: [{port: "80", protocol: TCP}]
-      rules: {http: [{method: GET}]}
+      rules: {http: [{method: '\\bGET'}]}
 ---
 apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
@@ -233,7 +233,7 @@ describe("a hostile workload", () => {
     const { connection = 0 } = opened;
     const echo = (text: string) => peer.tell({ op: "echo", connection, text });
     assert.equal((await echo("before")).text, "before");
-    // One over the proxy too, whose own leg to the server is the more interesting one.
+    // One over the proxy too (which a word boundary in its rule takes), whose own leg to the server is the more interesting one.
     const proxied = await peer.tell({ op: "connect", host: victim.ipv4, port: 80 });
     const request = {
       op: "echo",
